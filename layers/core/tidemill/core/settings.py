@@ -1,0 +1,46 @@
+"""Where this deployment keeps its things: read once from the environment that template.yaml sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tidemill.core.errors import TidemillError
+
+
+class MissingSetting(TidemillError):
+    """The process runs outside its template."""
+
+    code, status, title = "MISSING_SETTING", 500, "A setting is missing"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The names of the buckets, the table, the bus and the job; empty where a function has no right to one."""
+
+    data_bucket: str = ""
+    artifacts_bucket: str = ""
+    table: str = ""
+    bus: str = ""
+    queue_url: str = ""
+    job_queue: str = ""
+    job_definition: str = ""
+    local: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the TIDEMILL_* variables; raises MissingSetting when the two that everyone needs are not there."""
+        for name in ("TIDEMILL_ARTIFACTS_BUCKET", "TIDEMILL_TABLE"):
+            if not environment.get(name):
+                raise MissingSetting(f"{name} is not set.", remedy="template.yaml sets it for functions and jobs.")
+        return cls(
+            data_bucket=environment.get("TIDEMILL_DATA_BUCKET", ""),
+            artifacts_bucket=environment["TIDEMILL_ARTIFACTS_BUCKET"],
+            table=environment["TIDEMILL_TABLE"],
+            bus=environment.get("TIDEMILL_BUS", ""),
+            queue_url=environment.get("TIDEMILL_QUEUE_URL", ""),
+            job_queue=environment.get("TIDEMILL_JOB_QUEUE", ""),
+            job_definition=environment.get("TIDEMILL_JOB_DEFINITION", ""),
+            local=environment.get("TIDEMILL_LOCAL", "") == "true",
+        )

@@ -1,0 +1,111 @@
+"""Files in a bucket: the only place that talks to S3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tidemill.core import manifest
+from tidemill.core.errors import BadBundle, NotFound
+
+# Standard retries with a total of five tries, and no wait longer than a function can afford.
+CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+class Storage:
+    """One bucket. `client` is a boto3 S3 client; one is made where none is given."""
+
+    def __init__(self, bucket: str, client: Any = None) -> None:
+        self.bucket = bucket
+        self.client = client if client is not None else boto3.client("s3", config=CONFIG)
+
+    def read_bytes(self, key: str) -> bytes:
+        """The object's content; raises NotFound."""
+        try:
+            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            raise _not_found(self.bucket, key, error) from error
+        return body
+
+    def read_json(self, key: str) -> Any:
+        """The object's content as JSON; raises NotFound."""
+        return json.loads(self.read_bytes(key))
+
+    def read_json_or_none(self, key: str) -> Any:
+        """The object's content as JSON, or None where there is no such object."""
+        try:
+            return self.read_json(key)
+        except NotFound:
+            return None
+
+    def read_file(self, key: str, path: Path) -> dict[str, Any]:
+        """Copy an object to a file while hashing it; returns size_bytes, sha256, etag. Raises NotFound."""
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            raise _not_found(self.bucket, key, error) from error
+        digest, size_bytes = hashlib.sha256(), 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for block in answer["Body"].iter_chunks(1 << 20):
+                digest.update(block)
+                size_bytes += len(block)
+                file.write(block)
+        return {"size_bytes": size_bytes, "sha256": digest.hexdigest(), "etag": answer.get("ETag", "").strip('"')}
+
+    def write_bytes(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
+        """Put an object, replacing what was there."""
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+
+    def write_json(self, key: str, value: Any) -> None:
+        """Put a JSON object, replacing what was there."""
+        self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode(), "application/json")
+
+    def keys(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """The objects under a prefix, in key order, as S3 lists them (Key, Size, ETag, LastModified)."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from page.get("Contents", [])
+
+    def write_folder(self, folder: Path, prefix: str) -> None:
+        """Copy a folder with a manifest to a prefix, the manifest last, so that readers see all of it or nothing."""
+        named = [entry["name"] for entry in manifest.read(folder)["files"]]
+        for name in [*named, manifest.NAME]:
+            with (folder / name).open("rb") as file:
+                self.client.put_object(
+                    Bucket=self.bucket, Key=prefix + name, Body=file, ContentType=_content_type(name)
+                )
+
+    def read_folder(self, prefix: str, folder: Path) -> dict[str, Any]:
+        """Copy a complete prefix to a folder and check every hash; raises BadBundle. Returns the manifest."""
+        try:
+            listed = self.read_json(prefix + manifest.NAME)
+            for entry in listed["files"]:
+                self.read_file(prefix + entry["name"], folder / entry["name"])
+        except NotFound as error:
+            raise BadBundle(f"{prefix} is incomplete: {error.message}", remedy="Train again.") from error
+        (folder / manifest.NAME).write_text(json.dumps(listed, indent=1, sort_keys=True))
+        return manifest.check(folder)
+
+
+def _content_type(name: str) -> str:
+    kinds = {
+        ".json": "application/json",
+        ".html": "text/html; charset=utf-8",
+        ".parquet": "application/vnd.apache.parquet",
+    }
+    return kinds.get(Path(name).suffix, "application/octet-stream")
+
+
+def _not_found(bucket: str, key: str, error: ClientError) -> Exception:
+    if error.response.get("Error", {}).get("Code") in _MISSING:
+        return NotFound(f"s3://{bucket}/{key} does not exist.", remedy="Check the key.", code="NO_SUCH_OBJECT")
+    failure: Exception = error
+    return failure

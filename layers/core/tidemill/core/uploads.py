@@ -1,0 +1,117 @@
+"""The S3 event that starts everything: which upload it is, and when it came."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+SEQUENCER_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One object written under uploads/, as its event described it."""
+
+    bucket: str
+    key: str
+    size_bytes: int
+    etag: str
+    sequencer: str
+    time: str  # ISO 8601, UTC
+
+    @property
+    def model(self) -> str:
+        """The second part of the key: uploads/{model}/..."""
+        parts = self.key.split("/")
+        return parts[1] if len(parts) > 2 else ""
+
+    @property
+    def filename(self) -> str:
+        """The last part of the key."""
+        return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def folder(self) -> str:
+        """The key up to and including its last slash."""
+        return self.key[: len(self.key) - len(self.filename)]
+
+    @property
+    def run(self) -> str:
+        """The run this upload starts. The same event, however often it comes, names the same run."""
+        identity = "\n".join([self.bucket, self.key, self.etag, self.sequencer])
+        return "r-" + hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+    @property
+    def order(self) -> str:
+        """Sorts uploads by arrival. Sequencers order one key's events; time, to the millisecond, orders keys."""
+        return f"{self.time}#{padded(self.sequencer)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The upload as the registry stores it."""
+        return asdict(self)
+
+    def is_data(self) -> bool:
+        """Whether the object is a data set: not a folder marker, not a specification, in a model's folder."""
+        return self.key.startswith("uploads/") and bool(self.filename) and not self.key.endswith(".toml")
+
+
+def padded(sequencer: str) -> str:
+    """A sequencer that compares as text: S3 asks for zeros on the right of the shorter one."""
+    return sequencer.upper().ljust(SEQUENCER_LENGTH, "0")
+
+
+def uploads_of(body: str) -> list[Upload]:
+    """The uploads in one S3 notification; empty for test events, deletions and anything that is not one."""
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return []
+    records = message.get("Records", []) if isinstance(message, dict) else []
+    found = [_upload_of(record) for record in records if _is_creation(record)]
+    return [upload for upload in found if upload is not None]
+
+
+def notification_of(upload: Upload) -> str:
+    """An S3 notification for an upload, as S3 would send it: for putting a lost event back."""
+    return json.dumps(
+        {
+            "Records": [
+                {
+                    "eventSource": "aws:s3",
+                    "eventName": "ObjectCreated:Put",
+                    "eventTime": upload.time,
+                    "s3": {
+                        "bucket": {"name": upload.bucket},
+                        "object": {
+                            "key": upload.key.replace("%", "%25").replace("+", "%2B").replace(" ", "+"),
+                            "size": upload.size_bytes,
+                            "eTag": upload.etag,
+                            "sequencer": upload.sequencer,
+                        },
+                    },
+                }
+            ]
+        }
+    )
+
+
+def _is_creation(record: Any) -> bool:
+    return isinstance(record, dict) and str(record.get("eventName", "")).startswith("ObjectCreated")
+
+
+def _upload_of(record: dict[str, Any]) -> Upload | None:
+    try:
+        s3 = record["s3"]
+        return Upload(
+            bucket=s3["bucket"]["name"],
+            key=unquote_plus(s3["object"]["key"]),
+            size_bytes=int(s3["object"].get("size", 0)),
+            etag=str(s3["object"].get("eTag", "")).strip('"'),
+            sequencer=str(s3["object"].get("sequencer", "")),
+            time=str(record.get("eventTime", "")),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
