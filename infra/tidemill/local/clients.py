@@ -1,0 +1,39 @@
+"""boto3 clients for the local stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tidemill.local.state import ADMIN_HEADER, REGION, Secrets
+
+_DIRECT = Config(
+    proxies={}, connect_timeout=5, read_timeout=120, retries={"max_attempts": 3, "mode": "standard"},
+    s3={"addressing_style": "path"},
+)
+
+
+def client(service: str, endpoint: str, key: str, secret: str, token: str | None = None) -> Any:
+    """A client that talks to the local endpoint, never through a proxy and never with the person's own keys."""
+    return boto3.session.Session().client(
+        service, region_name=REGION, endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret,
+        aws_session_token=token, config=_DIRECT,
+    )
+
+
+def root_client(service: str, endpoint: str, secrets: Secrets) -> Any:
+    """A client with MiniStack's root key, which the guard lets pass for the secret header it adds."""
+    made = client(service, endpoint, secrets.root_access_key_id, secrets.root_secret_access_key)
+
+    def add_header(request: Any, **_: Any) -> None:
+        request.headers[ADMIN_HEADER] = secrets.admin
+
+    made.meta.events.register("before-send.*", add_header)
+    return made
+
+
+def admin_client(service: str, endpoint: str, secrets: Secrets) -> Any:
+    """A client with the administrator's key, whose signature is checked like anybody's."""
+    return client(service, endpoint, secrets.access_key_id, secrets.secret_access_key)

@@ -1,0 +1,140 @@
+"""Deploy the template to the local stack by CloudFormation, as `sam deploy` does on AWS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tidemill.core.progress import Progress, Report, silent
+from tidemill.local.clients import admin_client
+from tidemill.local.errors import DeployFailed
+from tidemill.local.package import Package, package
+from tidemill.local.state import Secrets
+from tidemill.local.template import read_template
+
+STACK = "tidemill"
+TIMEOUT_S = 120.0
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+_BROKEN = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be deployed: the packaged template, its zips, its parameters, and a digest of all three."""
+
+    template: dict[str, Any]
+    packages: tuple[Package, ...]
+    parameters: Mapping[str, str]
+    bucket: str
+    digest: str
+
+
+def plan(root: Path, secrets: Secrets, parameters: Mapping[str, str] | None = None) -> Plan:
+    """Package the template of a repository; the same sources give the same digest."""
+    bucket = f"tidemill-deploy-{secrets.account}"
+    template, packages = package(read_template(root / "template.yaml"), root, bucket)
+    declared = template.get("Parameters", {})
+    given = {"Stage": "local", **(parameters or {})}
+    used = {name: value for name, value in given.items() if name in declared}
+    text = json.dumps([template, used], sort_keys=True, default=str)
+    return Plan(template, tuple(packages), used, bucket, hashlib.sha256(text.encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The stack after a deployment."""
+
+    outputs: dict[str, str]
+    resources: dict[str, str]
+
+
+def deploy(endpoint: str, secrets: Secrets, wanted: Plan, *, name: str = STACK, report: Report = silent) -> Deployed:
+    """Create or update the stack and wait; raises DeployFailed naming the first resource that failed and why."""
+    report(Progress("deploy", 0, 3, f"Uploading {len(wanted.packages)} packages"))
+    _upload(admin_client("s3", endpoint, secrets), wanted)
+    cloudformation = admin_client("cloudformation", endpoint, secrets)
+    status = stack_status(cloudformation, name)
+    if status in _BROKEN:
+        cloudformation.delete_stack(StackName=name)
+        _wait(cloudformation, name, report)
+        status = None
+    report(Progress("deploy", 1, 3, "Creating the stack" if status is None else "Updating the stack"))
+    _start(cloudformation, name, wanted, update=status is not None)
+    final = _wait(cloudformation, name, report)
+    if final not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise _failure(cloudformation, name, final)
+    report(Progress("deploy", 3, 3, "Deployed"))
+    return describe(endpoint, secrets, name)
+
+
+def describe(endpoint: str, secrets: Secrets, name: str = STACK) -> Deployed:
+    """The outputs and the physical ids of a deployed stack."""
+    cloudformation = admin_client("cloudformation", endpoint, secrets)
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+    resources = [item for page in pages for item in page["StackResourceSummaries"]]
+    return Deployed(
+        {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])},
+        {item["LogicalResourceId"]: item.get("PhysicalResourceId", "") for item in resources},
+    )
+
+
+def stack_status(cloudformation: Any, name: str) -> str | None:
+    """The status of a stack, None where it does not exist."""
+    try:
+        status: str = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if status == "DELETE_COMPLETE" else status
+
+
+def _upload(s3: Any, wanted: Plan) -> None:
+    """Put what is not there yet: a key names its content."""
+    s3.create_bucket(Bucket=wanted.bucket)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=wanted.bucket)
+    there = {item["Key"] for page in pages for item in page.get("Contents", [])}
+    for item in wanted.packages:
+        if item.key not in there:
+            s3.put_object(Bucket=wanted.bucket, Key=item.key, Body=item.body)
+
+
+def _start(cloudformation: Any, name: str, wanted: Plan, *, update: bool) -> None:
+    call = cloudformation.update_stack if update else cloudformation.create_stack
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in wanted.parameters.items()]
+    try:
+        call(StackName=name, TemplateBody=json.dumps(wanted.template, default=str), Parameters=parameters,
+             Capabilities=CAPABILITIES)
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise DeployFailed(f"CloudFormation refused the template: {error}", remedy="Correct template.yaml.") from error
+
+
+def _wait(cloudformation: Any, name: str, report: Report) -> str:
+    """The status the stack settles in."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        status = stack_status(cloudformation, name)
+        if status is None or not status.endswith("_IN_PROGRESS"):
+            return status or "DELETE_COMPLETE"
+        report(Progress("deploy", 2, 3, status))
+        time.sleep(0.2)
+    raise DeployFailed(f"The stack was not ready after {TIMEOUT_S:.0f} s.", remedy="See logs/server.log in the state folder.")
+
+
+def _failure(cloudformation: Any, name: str, status: str) -> DeployFailed:
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
+    first = failed[0] if failed else {"LogicalResourceId": name, "ResourceStatusReason": status}
+    return DeployFailed(
+        f"{first['LogicalResourceId']} failed: {first.get('ResourceStatusReason', 'no reason given')} ({status})",
+        remedy="Correct that resource in template.yaml.", resource=first["LogicalResourceId"],
+    )

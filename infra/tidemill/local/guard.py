@@ -1,0 +1,220 @@
+"""The door of the local stack: an ASGI application in front of MiniStack that refuses what a laptop must not serve.
+
+A web page in a browser can reach every port of the machine it runs on. The guard therefore refuses foreign origins,
+foreign host names (DNS rebinding), MiniStack's administration and MiniStack's unchecked root keys, and it keeps a
+burst of API calls from forking one worker process each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.core.router import extract_access_key_id
+
+from tidemill.local.state import ADMIN_HEADER
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API_PREFIX = "/_aws/execute-api/"
+_API_HOST = re.compile(r"([a-f0-9]{8})\.execute-api\.localhost(:\d+)?")
+_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?")
+_SERVICE = re.compile(r"(?:Credential=)?[^/,\s]*/[^/,]*/[^/,]*/([^/,]*)/")
+_BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]+/?")
+
+log = logging.getLogger("tidemill.guard")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is turned away."""
+
+    code: str
+    message: str
+    remedy: str
+    status: int = 403
+
+
+FOREIGN_HOST = Refusal(
+    "FOREIGN_HOST", "The Host header does not name this machine.", "Call 127.0.0.1, localhost or *.localhost."
+)
+FOREIGN_ORIGIN = Refusal(
+    "FOREIGN_ORIGIN", "Web pages of other origins may not call the local stack.", "Open the console of the API itself."
+)
+ADMIN_ONLY = Refusal(
+    "ADMIN_ONLY", "This path administers the local stack.", "Use the tidemill command; it holds the key."
+)
+ROOT_KEY = Refusal(
+    "ROOT_KEY", "This access key is not accepted by the local stack.", "Use the keys in credentials.json of the state folder."
+)
+NO_KEY = Refusal("NO_KEY", "The request is not signed.", "Sign it with the keys in credentials.json of the state folder.")
+CROWDED = Refusal("CROWDED", "Too many API calls are waiting.", "Try again in a second.", 503)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What a request says about itself."""
+
+    host: str
+    path: str
+    method: str
+    origin: str | None
+    browser: bool
+    admin: bool
+    key: str
+    service: str
+    form: bool
+
+    @property
+    def api(self) -> str | None:
+        """The HTTP API the request is for: its id, None where it is for a service."""
+        if found := _API_HOST.fullmatch(self.host):
+            return found[1]
+        return self.path[len(API_PREFIX) :].split("/", 1)[0] if self.path.startswith(API_PREFIX) else None
+
+
+def caller_of(scope: Scope, admin: str) -> Caller:
+    """Read a request's headers and query once, lines that repeat joined as MiniStack joins them."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    signed = headers.get("authorization", "")
+    service = _SERVICE.search(signed)
+    return Caller(
+        host=headers.get("host", "").lower(),
+        path=scope["path"],
+        method=scope.get("method", "GET"),
+        origin=headers.get("origin"),
+        browser=any(name.startswith("sec-fetch-") for name in headers),
+        admin=hmac.compare_digest(headers.get(ADMIN_HEADER, "").encode(), admin.encode()),
+        key=extract_access_key_id(headers, query),
+        service=service[1] if service else "",
+        form=not signed and not query and headers.get("content-type", "").startswith("multipart/form-data"),
+    )
+
+
+def refusal(caller: Caller, root_key: str) -> Refusal | None:
+    """Why a request may not pass, None where it may."""
+    if not _LOOPBACK.fullmatch(caller.host):
+        return FOREIGN_HOST
+    if caller.origin is not None and not _own_origin(caller):
+        return FOREIGN_ORIGIN
+    if caller.admin and caller.origin is None and not caller.browser:
+        return None
+    if caller.api is not None:
+        return None
+    if caller.path.startswith("/_") or caller.path == "/health":
+        return None if _is_custom_resource_answer(caller) else ADMIN_ONLY
+    if caller.key:
+        return ROOT_KEY if caller.key in ("test", root_key) or re.fullmatch(r"\d{12}", caller.key) else None
+    if caller.method == "POST" and caller.form and _BUCKET.fullmatch(caller.path):
+        return None  # a presigned form carries its signature in the body, where S3 checks it
+    if caller.method == "OPTIONS" and caller.origin is not None:
+        return None
+    return NO_KEY
+
+
+def _is_custom_resource_answer(caller: Caller) -> bool:
+    """A custom resource's function answers CloudFormation on a path with a token of its own."""
+    return caller.method == "PUT" and not caller.browser and caller.path.startswith("/_ministack/cfn-response/")
+
+
+def _own_origin(caller: Caller) -> bool:
+    """Whether a page of the console sent it: the API's own host, to the API or to S3 beside it."""
+    origin = (caller.origin or "").lower()
+    if not origin.startswith("http://"):
+        return False
+    host = origin[len("http://") :]
+    if caller.api is not None:
+        return host == caller.host
+    own = _API_HOST.fullmatch(host)
+    return own is not None and own[2] == caller.host[caller.host.rfind(":") :]
+
+
+class Guard:
+    """Refuse, or pass on to the HTTP API, to local Batch, or to MiniStack."""
+
+    def __init__(
+        self, inner: Application, *, admin: str, root_key: str, batch: Application | None = None,
+        api_calls: int = 4, api_queue: int = 64,
+    ) -> None:
+        self.inner, self.batch, self.admin, self.root_key = inner, batch, admin, root_key
+        self._calls = asyncio.Semaphore(api_calls)
+        self._queue, self._waiting = api_queue, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.inner(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = caller_of(scope, self.admin)
+        if reason := refusal(caller, self.root_key):
+            await refuse(reason, caller, send)
+        elif caller.api is not None:
+            await self._call_api(caller, scope, receive, send)
+        elif caller.service == "batch" and self.batch is not None:
+            await self.batch(scope, receive, send)
+        else:
+            await self.inner(_without_admin(scope), receive, send)
+
+    async def _call_api(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        """At most a few calls at a time: MiniStack forks a process for each concurrent one."""
+        if self._waiting >= self._queue:
+            await refuse(CROWDED, caller, send)
+            return
+        self._waiting += 1
+        try:
+            await self._calls.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            await self.inner(_by_path(caller, scope), receive, send)
+        finally:
+            self._calls.release()
+
+
+def _by_path(caller: Caller, scope: Scope) -> Scope:
+    """Address an API by path, so that none of its routes (/health) is taken for one of MiniStack's."""
+    if not _API_HOST.fullmatch(caller.host):
+        return scope
+    prefix = API_PREFIX + (caller.api or "")
+    raw = scope.get("raw_path")
+    return {**scope, "path": prefix + scope["path"], "raw_path": raw and prefix.encode() + raw}
+
+
+def _without_admin(scope: Scope) -> Scope:
+    """Keep our secret from whatever stands behind us."""
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() != ADMIN_HEADER.encode()]}
+
+
+async def refuse(reason: Refusal, caller: Caller, send: Send) -> None:
+    """Answer with a problem document and log one line; never a key, a query or a body."""
+    log.warning("refused %s %s %s host=%r origin=%r", reason.code, caller.method, caller.path[:200], caller.host[:100],
+                (caller.origin or "")[:100])
+    body = json.dumps({
+        "type": f"https://tidemill.dev/problems/{reason.code.lower().replace('_', '-')}", "title": "Refused",
+        "status": reason.status, "detail": reason.message, "code": reason.code, "remedy": reason.remedy,
+    }).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    if reason.status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": reason.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
