@@ -323,16 +323,24 @@ class Registry:
         return None
 
     # ------------------------------------------------------------------ the alias
-    def promote_by_gate(self, model: str, version: int, order: str, why: str) -> tuple[Item, bool]:
-        """Move the alias for an upload unless it is pinned or a later upload moved it; returns (alias, moved)."""
-        for _ in range(50):
-            alias = self.alias(model)
-            if alias is not None and (alias["pinned"] or alias["order"] >= order):
-                self._journal_alias(alias)
-                return alias, alias["order"] == order and alias["version"] == version
-            if self._move(model, alias, version, order=order, pinned=False, by="gate", why=why):
-                return self._moved(model), True
-        raise Conflict(f"The alias of {model} could not be moved: too many writers.", remedy="Send the event again.")
+    def promote_by_gate(
+        self, model: str, version: int, order: str, why: str, *, seen_rev: int | None
+    ) -> tuple[Item | None, bool]:
+        """Move the alias for an upload; returns (alias, whether it now stands where asked).
+
+        Nothing moves when the alias is no longer the one the gate looked at (`seen_rev`, None: there was none), when
+        a person pinned it, or when a later upload moved it.
+        """
+        alias = self.alias(model)
+        if alias is not None and alias["version"] == version and alias["order"] == order:
+            self._journal_alias(alias)
+            return alias, True
+        stale = (None if alias is None else alias["rev"]) != seen_rev
+        if stale or (alias is not None and (alias["pinned"] or alias["order"] >= order)):
+            return alias, False
+        if self._move(model, alias, version, order=order, pinned=False, by="gate", why=why):
+            return self._moved(model), True
+        return self.alias(model), False
 
     def promote(self, model: str, version: int, *, by: str, why: str, pin: bool = True) -> Item:
         """Move the alias because a person says so. Pinned, no upload moves it until a person unpins it."""

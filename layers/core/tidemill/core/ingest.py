@@ -1,0 +1,127 @@
+"""From an upload to a dataset, or to a reason: what Preprocess does with one S3 event."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from tidemill.core.limits import LIMITS
+from tidemill.core.prepare import Prepared, prepare
+
+from tidemill.core.clock import now
+from tidemill.core.errors import BadSpec, BadTable, Conflict, NotFound, TidemillError
+from tidemill.core.events import Bus
+from tidemill.core.names import check_model
+from tidemill.core.registry import LIVE, TERMINAL, Item, Registry
+from tidemill.core.spec import Spec
+from tidemill.core.storage import Storage
+from tidemill.core.uploads import Upload
+from tidemill.core.version import VERSION
+
+SPEC_NAME = "tidemill.toml"
+
+
+def ingest(upload: Upload, registry: Registry, uploads: Storage, artifacts: Storage, bus: Bus) -> Item | None:
+    """Make a dataset of an upload and tell the bus; the run as it is afterwards, None for what is not a data set.
+
+    May be called any number of times with the same upload: every step finds what an earlier call left behind.
+    """
+    if not upload.is_data():
+        return None
+    try:
+        check_model(upload.model)
+    except TidemillError as error:
+        _write_rejection(artifacts, "_unnamed", upload, error)
+        return None
+    run = registry.receive(upload.model, upload.run, upload.order, upload.to_json())
+    if run["state"] == "RECEIVED":
+        run = _prepare(upload, registry, uploads, artifacts)
+    if run["state"] == "PREPARED":
+        bus.tell("DatasetReady", {"model": run["model"], "run": run["run"], "dataset": run["dataset"]})
+    elif run["state"] == "REJECTED":
+        bus.tell("DatasetRejected", {"model": run["model"], "run": run["run"], "reason": run["reason"]})
+    return run
+
+
+def fingerprint(dataset: str, spec: Spec) -> str:
+    """What makes a version: the dataset, the training recipe and the code. Equal inputs, one version."""
+    identity = json.dumps([dataset, spec.to_json()["train"], VERSION], sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: Storage) -> Item:
+    work = Path(tempfile.mkdtemp(prefix="tidemill-"))
+    try:
+        spec = _read_spec(uploads, upload)
+        prepared = _dataset(upload, uploads, artifacts, spec, work)
+    except (BadTable, BadSpec, NotFound) as error:
+        where = _write_rejection(artifacts, upload.model, upload, error)
+        return _advance(registry, upload, "REJECTED", reason={**error.reason(), "where": where})
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return _advance(
+        registry,
+        upload,
+        "PREPARED",
+        dataset=prepared.dataset,
+        spec=spec.to_json(),
+        fingerprint=fingerprint(prepared.dataset, spec),
+        rows=prepared.schema["rows"],
+        target=prepared.schema["target"],
+        task=prepared.schema["task"],
+    )
+
+
+def _dataset(upload: Upload, uploads: Storage, artifacts: Storage, spec: Spec, work: Path) -> Prepared:
+    if upload.size_bytes > LIMITS.upload_bytes:
+        raise BadTable(
+            f"{upload.filename} has {upload.size_bytes:,} bytes; the limit is {LIMITS.upload_bytes:,}.",
+            code="UPLOAD_TOO_LARGE",
+            remedy="Send a sample, or Parquet, which is smaller.",
+        )
+    source = work / "upload"
+    try:
+        uploads.read_file(upload.key, source)
+    except NotFound as error:
+        raise NotFound(
+            f"{upload.key} was deleted before it could be read.", code="UPLOAD_GONE", remedy="Upload it again."
+        ) from error
+    prepared = prepare(source, upload.filename, spec, work / "dataset", model=upload.model)
+    prefix = f"datasets/{upload.model}/{prepared.dataset}/"
+    if artifacts.read_json_or_none(prefix + "MANIFEST.json") is None:
+        artifacts.write_folder(prepared.folder, prefix)
+    return prepared
+
+
+def _read_spec(uploads: Storage, upload: Upload) -> Spec:
+    """The tidemill.toml beside the upload, else the model's, else the defaults."""
+    for key in dict.fromkeys([upload.folder + SPEC_NAME, f"uploads/{upload.model}/{SPEC_NAME}"]):
+        try:
+            body = uploads.read_bytes(key)
+        except NotFound:
+            continue
+        try:
+            return Spec.from_toml(body.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise BadSpec(f"{key} is not UTF-8: {error}", remedy="Save it as UTF-8.") from error
+    return Spec()
+
+
+def _advance(registry: Registry, upload: Upload, state: str, **fields: object) -> Item:
+    """Move the run on; when another delivery of the same event was quicker, take what it made."""
+    try:
+        return registry.advance(upload.model, upload.run, state, allowed=["RECEIVED"], **fields)
+    except Conflict:
+        current = registry.run(upload.model, upload.run)
+        if current["state"] in TERMINAL or current["state"] in LIVE[1:]:
+            return current
+        raise
+
+
+def _write_rejection(artifacts: Storage, model: str, upload: Upload, error: TidemillError) -> str:
+    key = f"rejections/{model}/{upload.run}.json"
+    artifacts.write_json(key, {"upload": upload.to_json(), "reason": error.reason(), "at": now()})
+    return f"s3://{artifacts.bucket}/{key}"

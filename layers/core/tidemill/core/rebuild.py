@@ -1,0 +1,36 @@
+"""The registry, made again from its journal in S3: for a lost table, or a local stack that was killed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tidemill.core.registry import TERMINAL, Item, Registry
+from tidemill.core.storage import Storage
+
+KINDS = {"runs": "run", "versions": "version", "aliases": "alias"}
+
+
+def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[Item]]:
+    """Restore every journalled item; returns how many of each kind, and the runs that still have work to do.
+
+    May be called on a table that is not empty: journalled items replace what stands there. The registry should be
+    given without a journal, so that nothing is written back while it is read.
+    """
+    counts: Counter[str] = Counter()
+    unfinished: list[Item] = []
+    for entry in artifacts.keys("registry/"):
+        parts = entry["Key"].split("/")
+        kind = "key" if parts[1] == "keys" else KINDS.get(parts[3], "") if len(parts) == 5 else ""
+        if not kind:
+            continue
+        value = artifacts.read_json(entry["Key"])
+        registry.restore(kind, value)
+        counts[kind] += 1
+        if kind == "run" and needs_work(value):
+            unfinished.append(value)
+    return counts, unfinished
+
+
+def needs_work(run: Item) -> bool:
+    """Whether something must still happen to a run: it has not ended, or the gate has not spoken yet."""
+    return run["state"] not in TERMINAL or (run["state"] == "READY" and "decision" not in run)

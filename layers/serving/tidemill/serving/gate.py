@@ -1,0 +1,133 @@
+"""The promotion gate: may this bundle answer for the model? Every refusal has a code and a sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tidemill.serving.predictor import Predictor
+
+from tidemill.core import holdout
+from tidemill.core.errors import SchemaMismatch
+
+# One-sided 95 % of the normal distribution: a difference inside it is called noise.
+NOISE_Z = 1.645
+PARITY_BOUND = 1e-4
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says: whether to promote, a code, a sentence, and the numbers behind it."""
+
+    promote: bool
+    code: str
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def judge(challenger: Path, champion: Path | None) -> Verdict:
+    """Judge a challenger's folder against the trivial baseline and, where one serves, the champion on the same rows.
+
+    Both folders must have passed manifest.check. The rows are the challenger's own test split; rows are split by
+    their content, so the champion has not trained on them either.
+    """
+    parity = json.loads((challenger / "parity.json").read_text())
+    if not parity["max_abs_difference"] <= PARITY_BOUND:
+        return Verdict(
+            False,
+            "PARITY",
+            f"The exported model differs from the trained one by {parity['max_abs_difference']:.2g}; "
+            f"at most {PARITY_BOUND:g} is allowed.",
+        )
+    columns, target = holdout.load(challenger / "holdout.npz")
+    new = Predictor.load(challenger)
+    losses = row_losses(new, new.predict_columns(columns), target)
+    trivial = _compare(losses, trivial_losses(new, target))
+    numbers = {"rows": len(losses), "loss": float(losses.mean()), "against_trivial": trivial}
+    if not trivial["difference"] < 0:
+        return Verdict(
+            False,
+            "NOT_BETTER_THAN_TRIVIAL",
+            f"On {len(losses)} test rows the loss is {losses.mean():.4g}; always giving the same answer "
+            f"has {losses.mean() - trivial['difference']:.4g}. Look for columns that tell more about the target.",
+            numbers,
+        )
+    if champion is None:
+        return Verdict(True, "FIRST", "The first version that beats the trivial answer.", numbers)
+    return _against(champion, new, columns, target, losses, numbers)
+
+
+def _against(
+    champion: Path, new: Predictor, columns: Any, target: Any, losses: Any, numbers: dict[str, Any]
+) -> Verdict:
+    old = Predictor.load(champion)
+    if (old.task, list(old.labels)) != (new.task, list(new.labels)):
+        return Verdict(
+            False,
+            "TARGET_CHANGED",
+            f"The champion answers {_answers(old)}, the new version {_answers(new)}; callers would be surprised. "
+            "Promote it by hand if that is meant.",
+            numbers,
+        )
+    try:
+        old_scores = old.predict_columns(columns)
+    except SchemaMismatch as error:
+        return Verdict(
+            False,
+            "COLUMNS_CHANGED",
+            f"The champion cannot read the new rows ({error.message}), so callers would have to change. "
+            "Promote it by hand if that is meant.",
+            numbers,
+        )
+    missing = sorted(set(new.program.columns) - set(old.program.columns))
+    if missing:
+        return Verdict(
+            False,
+            "COLUMNS_CHANGED",
+            f"The new version also needs {', '.join(missing[:5])}, which callers of the champion do not send. "
+            "Promote it by hand if that is meant.",
+            numbers,
+        )
+    against = _compare(losses, row_losses(old, old_scores, target))
+    numbers = {**numbers, "against_champion": against}
+    if against["difference"] - NOISE_Z * against["standard_error"] > 0:
+        return Verdict(
+            False,
+            "WORSE_THAN_CHAMPION",
+            f"On the same {len(losses)} rows the loss is {losses.mean():.4g}, the champion's "
+            f"{losses.mean() - against['difference']:.4g}: worse by more than chance.",
+            numbers,
+        )
+    return Verdict(True, "NOT_WORSE", "Not worse than the champion on the same rows.", numbers)
+
+
+def row_losses(predictor: Predictor, scores: Any, target: Any) -> Any:
+    """Per row: -ln of the probability given to the true label (n,), or the squared error (n,)."""
+    if predictor.task == "regression":
+        return np.square(np.asarray(scores, np.float64).reshape(-1) - np.asarray(target, np.float64))
+    column = {label: index for index, label in enumerate(predictor.labels)}
+    picked = [scores[row, column[label]] if label in column else 0.0 for row, label in enumerate(target)]
+    return -np.log(np.clip(np.asarray(picked, np.float64), 1e-7, 1.0))
+
+
+def trivial_losses(predictor: Predictor, target: Any) -> Any:
+    """The loss of always answering the test rows' own mean, or their label shares: the best constant there is."""
+    if predictor.task == "regression":
+        values = np.asarray(target, np.float64)
+        return np.square(values - values.mean())
+    _, inverse, counts = np.unique(np.asarray(target, dtype=str), return_inverse=True, return_counts=True)
+    return -np.log(counts / counts.sum())[inverse]
+
+
+def _compare(ours: Any, theirs: Any) -> dict[str, float]:
+    difference = ours - theirs
+    error = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
+    return {"difference": float(difference.mean()), "standard_error": error if math.isfinite(error) else 0.0}
+
+
+def _answers(predictor: Predictor) -> str:
+    return "numbers" if predictor.task == "regression" else "/".join(list(predictor.labels)[:5])

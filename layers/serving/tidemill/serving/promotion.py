@@ -1,0 +1,139 @@
+"""From a finished job to a version in service, or to a reason: what Promote does with one event."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tidemill.core.clock import now
+from tidemill.core.errors import BadBundle, Conflict
+from tidemill.core.events import Bus
+from tidemill.core.registry import LIVE, TERMINAL, Item, Registry
+from tidemill.core.storage import Storage
+from tidemill.serving.gate import Verdict, judge
+
+# What a job's exit code means; training/job.py returns them.
+EXITS = {
+    64: ("TRAINING_DATA", "The data could not be trained on."),
+    70: ("TRAINING_BUG", "The training code failed."),
+    75: ("INTERRUPTED", "The job was interrupted more often than it may be retried."),
+    137: ("OUT_OF_MEMORY", "The job was killed, most likely because it ran out of memory."),
+    143: ("INTERRUPTED", "The job was stopped from outside."),
+}
+
+
+def job_ended(detail: dict[str, Any], registry: Registry, artifacts: Storage, bus: Bus) -> Item | None:
+    """Handle a Batch Job State Change (SUCCEEDED or FAILED); the run as it is afterwards, None for foreign jobs."""
+    parameters = detail.get("parameters") or {}
+    if "model" not in parameters or "run" not in parameters:
+        return None
+    model, run_id = str(parameters["model"]), str(parameters["run"])
+    run = registry.run(model, run_id)
+    if detail.get("status") == "FAILED" and run["state"] in LIVE and _is_its_job(run, detail["jobId"]):
+        run = _fail(run, detail, registry)
+    if run["state"] == "FAILED":
+        bus.tell("RunFailed", {"model": model, "run": run_id, "reason": run.get("reason", {})})
+    return decide(model, run_id, registry, artifacts, bus) if run["state"] == "READY" else run
+
+
+def decide(model: str, run_id: str, registry: Registry, artifacts: Storage, bus: Bus) -> Item:
+    """Let the gate decide on a READY run, move the alias if it agrees, and write down what was decided."""
+    run = registry.run(model, run_id)
+    if run["state"] != "READY":
+        return run
+    if "decision" not in run:
+        version = int(run["version"])
+        decision = _decision(run, version, registry, artifacts)
+        registry.decide(model, run_id, version, decision)
+        run = {**run, "decision": decision}
+    decision = run["decision"]
+    told = {
+        "model": model,
+        "run": run_id,
+        "version": run["version"],
+        "code": decision["code"],
+        "why": decision["message"],
+    }
+    bus.tell("ModelPromoted" if decision["promoted"] else "ModelRefused", told)
+    return run
+
+
+def _decision(run: Item, version: int, registry: Registry, artifacts: Storage) -> Item:
+    """Judge and move until the champion that was judged against is still the champion when the alias moves."""
+    model = run["model"]
+    if not run["spec"]["promote"]["auto"]:
+        return _said(False, "MANUAL", "Automatic promotion is switched off in tidemill.toml. Promote it by hand.")
+    for _ in range(5):
+        alias = registry.alias(model)
+        refusal = _not_its_turn(run, alias)
+        if refusal is not None:
+            return refusal
+        verdict = _judged(registry.version(model, version), alias, artifacts)
+        if not verdict.promote:
+            return _said(False, verdict.code, verdict.message, verdict.evidence)
+        seen = None if alias is None else alias["rev"]
+        _, moved = registry.promote_by_gate(model, version, run["order"], verdict.message, seen_rev=seen)
+        if moved:
+            return _said(True, verdict.code, verdict.message, verdict.evidence)
+    raise Conflict(f"The champion of {model} kept changing.", remedy="The event comes again by itself.")
+
+
+def _not_its_turn(run: Item, alias: Item | None) -> Item | None:
+    if alias is None or (alias["version"] == run["version"] and alias["order"] == run["order"]):
+        return None
+    if alias["pinned"]:
+        why = f"{alias['by']} pinned version {alias['version']} ({alias['why'] or 'no reason given'})."
+        return _said(False, "PINNED", f"{why} Promote by hand, or unpin.")
+    if alias["order"] > run["order"]:
+        return _said(
+            False, "OLDER_UPLOAD", f"Version {alias['version']}, from a later upload, already serves. Nothing to do."
+        )
+    return None
+
+
+def _judged(version: Item, alias: Item | None, artifacts: Storage) -> Verdict:
+    work = Path(tempfile.mkdtemp(prefix="tidemill-"))
+    try:
+        artifacts.read_folder(version["bundle"], work / "challenger")
+        champion = None
+        if alias is not None:
+            champion = work / "champion"
+            artifacts.read_folder(alias["bundle"], champion)
+        return judge(work / "challenger", champion)
+    except BadBundle as error:
+        return Verdict(False, "INCOMPLETE_BUNDLE", f"{error.message} {error.remedy}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _said(promoted: bool, code: str, message: str, evidence: dict[str, Any] | None = None) -> Item:
+    return {"promoted": promoted, "code": code, "message": message, "evidence": evidence or {}, "at": now()}
+
+
+def _is_its_job(run: Item, job: str) -> bool:
+    """Whether the run depends on this job: it holds the lease, or nobody does and it is the one submitted."""
+    return bool(run["holder"] == job) if run.get("holder") else run.get("job") in (None, job)
+
+
+def _fail(run: Item, detail: dict[str, Any], registry: Registry) -> Item:
+    container = detail.get("container") or {}
+    code, sentence = EXITS.get(container.get("exitCode", -1), ("JOB_FAILED", "The job failed."))
+    status = detail.get("statusReason") or container.get("reason") or ""
+    if "timeout" in status.lower() or "attempt duration" in status.lower():
+        code, sentence = "TIMED_OUT", "The job took longer than it may."
+    reason = {
+        "code": code,
+        "message": f"{sentence} {status}".strip(),
+        "remedy": f"Read its log: tidemill logs {run['run']}",
+        "where": container.get("logStreamName", ""),
+        "exit_code": container.get("exitCode"),
+    }
+    try:
+        return registry.advance(run["model"], run["run"], "FAILED", allowed=LIVE, reason=reason)
+    except Conflict:
+        current = registry.run(run["model"], run["run"])
+        if current["state"] in TERMINAL:
+            return current
+        raise

@@ -1,0 +1,309 @@
+"""The batch job: `python -m tidemill.training.job` trains one run, from its dataset to a registered version.
+
+Exit codes, which the job definition's retry rules and Promote read: 0 done (or another job does it), 64 the data
+cannot be trained on, 70 a bug, 75 interrupted with the state saved (try again).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tidemill.core.errors import Conflict, NotFound, TidemillError
+from tidemill.core.manifest import NAME as MANIFEST
+from tidemill.core.progress import Progress
+from tidemill.core.registry import TERMINAL, Item, Registry
+from tidemill.core.settings import Settings
+from tidemill.core.spec import Spec
+from tidemill.core.storage import Storage
+
+DONE, BAD_DATA, BUG, INTERRUPTED = 0, 64, 70, 75
+BUG_REASON = {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read the run's log."}
+HEARTBEAT_S = 10.0  # well inside the lease
+REPORT_EVERY_S = 0.5  # progress is for people; more often than this costs writes and tells nobody anything
+RUN_APPEARS_S = 60.0  # a stack that was killed needs this long to remember its runs
+
+log = logging.getLogger("tidemill.job")
+
+
+class Lost(Exception):
+    """Another job has taken the run, or somebody ended it: stop, and leave no trace."""
+
+
+class Heart(threading.Thread):
+    """Keeps the lease alive and the progress visible while the main thread trains."""
+
+    def __init__(self, registry: Registry, run: Item) -> None:
+        super().__init__(daemon=True)
+        self.registry, self.run_item = registry, run
+        self.progress: dict[str, Any] = {"stage": "starting", "step": 0, "steps": 0, "message": ""}
+        self.stages: dict[str, float] = {}
+        self.lost = False
+        self._stage_since, self._told = time.monotonic(), 0.0
+        self._halt, self._lock = threading.Event(), threading.Lock()
+
+    def report(self, progress: Progress) -> None:
+        """Take a report from the work; tell it now if the stage is new or the last word is old."""
+        new_stage = progress.stage != self.progress["stage"]
+        if new_stage:
+            self._close_stage()
+            log.info("%s %s", progress.stage, progress.message)
+        self.progress = {
+            **{"stage": progress.stage, "step": progress.step, "steps": progress.steps},
+            **{"message": progress.message},
+        }
+        if new_stage or time.monotonic() - self._told > REPORT_EVERY_S:
+            self.beat()
+
+    def beat(self) -> None:
+        """Write lease and progress once."""
+        with self._lock:
+            self._told = time.monotonic()
+            if not self.registry.report(
+                self.run_item["model"], self.run_item["run"], self.run_item["epoch"], self.progress
+            ):
+                self.lost = True
+
+    def run(self) -> None:
+        """Beat until stopped; a beat that fails for a passing reason is tried again at the next."""
+        while not self._halt.wait(HEARTBEAT_S):
+            try:
+                self.beat()
+            except Exception:
+                log.warning("The heartbeat failed; the next one comes in %d s.", HEARTBEAT_S, exc_info=True)
+
+    def close(self) -> None:
+        """Stop beating."""
+        self._close_stage()
+        self._halt.set()
+
+    def _close_stage(self) -> None:
+        now = time.monotonic()
+        stage = self.progress["stage"]
+        self.stages[stage] = round(self.stages.get(stage, 0.0) + now - self._stage_since, 3)
+        self._stage_since = now
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Train the run named in the environment; the process's exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    settings = Settings.from_environment(environment)
+    artifacts = Storage(settings.artifacts_bucket)
+    registry = Registry(settings.table, artifacts)
+    stop = threading.Event()
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: _asked_to_stop(stop, number, frame))
+    try:
+        return work(
+            environment["TIDEMILL_MODEL"],
+            environment["TIDEMILL_RUN"],
+            registry,
+            artifacts,
+            stop,
+            environment=environment,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def work(
+    model: str,
+    run_id: str,
+    registry: Registry,
+    artifacts: Storage,
+    stop: threading.Event,
+    *,
+    environment: Mapping[str, str] = os.environ,
+) -> int:
+    """Take the run, make its bundle unless it stands already, register it; the exit code."""
+    run = _take(model, run_id, registry, environment)
+    if run is None:
+        return DONE if _known(model, run_id, registry) else INTERRUPTED
+    heart = Heart(registry, run)
+    heart.start()
+    folder = Path(tempfile.mkdtemp(prefix="tidemill-job-", dir=environment.get("TIDEMILL_WORK_DIR") or None))
+    try:
+        _make(run, registry, artifacts, heart, stop, folder)
+    except Lost:
+        log.info("Another job has run %s; stopping.", run_id)
+        return DONE
+    except TidemillError as error:
+        return _ended_badly(run, registry, heart, error)
+    except Exception:
+        log.exception("The job failed.")
+        _end(
+            run,
+            registry,
+            "FAILED",
+            {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read its log."},
+        )
+        return BUG
+    finally:
+        heart.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    return DONE
+
+
+def _take(model: str, run_id: str, registry: Registry, environment: Mapping[str, str]) -> Item | None:
+    """The run under this job's lease, or None when it is not to be had."""
+    job = environment.get("AWS_BATCH_JOB_ID") or f"local-{os.getpid()}"
+    stream = _log_stream(environment)
+    deadline = time.monotonic() + RUN_APPEARS_S
+    while not _known(model, run_id, registry):
+        if time.monotonic() > deadline:
+            log.error("Run %s of model %s is not in the registry.", run_id, model)
+            return None
+        time.sleep(1.0)
+    fields = {"log_stream": stream} if stream else {}
+    run = registry.lease(model, run_id, job, f"{job}/{uuid.uuid4().hex}", **fields)
+    if run is None:
+        log.info("Run %s is %s and not this job's.", run_id, registry.run(model, run_id)["state"])
+    return run
+
+
+def _make(run: Item, registry: Registry, artifacts: Storage, heart: Heart, stop: threading.Event, folder: Path) -> None:
+    model, run_id = run["model"], run["run"]
+    existing = registry.version_of(model, run["fingerprint"])
+    if existing is not None:
+        registry.adopt(model, run_id, existing)
+        return
+    prefix = f"bundles/{model}/{run_id}/"
+    bundle = folder / "bundle"
+    if artifacts.read_json_or_none(prefix + MANIFEST) is not None:
+        artifacts.read_folder(prefix, bundle)
+    else:
+        _train(run, artifacts, heart, stop, folder, bundle)
+        heart.report(Progress("storing", message="writing the bundle"))
+        artifacts.write_folder(bundle, prefix)
+    heart.report(Progress("registering"))
+    heart.close()
+    number = registry.register(
+        model, run_id, run["epoch"], run["fingerprint"], _version_fields(run, bundle, prefix, heart)
+    )
+    log.info("Run %s is version %d of %s.", run_id, number, model)
+
+
+def _train(run: Item, artifacts: Storage, heart: Heart, stop: threading.Event, folder: Path, bundle: Path) -> None:
+    from tidemill.training.fit import fit_bundle
+
+    heart.report(Progress("reading", message="reading the dataset"))
+    dataset = folder / "dataset"
+    artifacts.read_folder(f"datasets/{run['model']}/{run['dataset']}/", dataset)
+    checkpoints, prefix = folder / "checkpoints", f"checkpoints/{run['model']}/{run['run']}/"
+    checkpoints.mkdir()
+    _resume(artifacts, prefix, checkpoints)
+
+    def keep(path: Path) -> None:
+        artifacts.write_folder(path, f"{prefix}{path.name}/")
+
+    def progress(report: Progress) -> None:
+        heart.report(report)
+        if heart.lost:
+            raise Lost
+
+    fit_bundle(
+        dataset,
+        Spec.from_json(run["spec"]),
+        bundle,
+        checkpoint_dir=checkpoints,
+        progress=progress,
+        on_checkpoint=keep,
+        stop=stop.is_set,
+        run={"model": run["model"], "run": run["run"], "dataset": run["dataset"], "fingerprint": run["fingerprint"]},
+    )
+
+
+def _resume(artifacts: Storage, prefix: str, checkpoints: Path) -> None:
+    """Fetch the newest complete checkpoint of an earlier attempt, if there is one."""
+    complete = [item["Key"] for item in artifacts.keys(prefix) if item["Key"].endswith("/" + MANIFEST)]
+    for key in sorted(complete, reverse=True):
+        name = key[len(prefix) : -len(MANIFEST) - 1]
+        try:
+            artifacts.read_folder(key[: -len(MANIFEST)], checkpoints / name)
+        except TidemillError as error:
+            log.warning("Checkpoint %s is damaged (%s); trying an older one.", name, error.message)
+            shutil.rmtree(checkpoints / name, ignore_errors=True)
+            continue
+        log.info("Resuming from checkpoint %s.", name)
+        return
+
+
+def _version_fields(run: Item, bundle: Path, prefix: str, heart: Heart) -> Item:
+    metrics = json.loads((bundle / "metrics.json").read_text())
+    primary = metrics["metrics"][metrics["primary"]]
+    return {
+        "bundle": prefix,
+        "dataset": run["dataset"],
+        "order": run["order"],
+        "task": metrics["task"],
+        "target": run.get("target", ""),
+        "rows": run.get("rows", {}),
+        "stages": heart.stages,
+        "primary": {"name": metrics["primary"], **{key: primary[key] for key in ("value", "low", "high", "baseline")}},
+    }
+
+
+def _ended_badly(run: Item, registry: Registry, heart: Heart, error: TidemillError) -> int:
+    if error.code == "INTERRUPTED":
+        log.info("Interrupted: %s", error.message)
+        return INTERRUPTED
+    if isinstance(error, Conflict) or heart.lost:
+        log.info("Another job has run %s: %s", run["run"], error.message)
+        return DONE
+    log.error("%s %s", error.message, error.remedy)
+    _end(run, registry, "FAILED", error.reason())
+    return BAD_DATA if error.status < 500 else BUG
+
+
+def _end(run: Item, registry: Registry, state: str, reason: Item) -> None:
+    """Give the run its end, if it is still this job's to end."""
+    current = registry.run(run["model"], run["run"])
+    if current["state"] in TERMINAL or current["epoch"] != run["epoch"]:
+        return
+    try:
+        registry.advance(run["model"], run["run"], state, allowed=["RUNNING"], reason=reason)
+    except Conflict:
+        log.info("Run %s has another end already.", run["run"])
+
+
+def _known(model: str, run_id: str, registry: Registry) -> bool:
+    try:
+        registry.run(model, run_id)
+    except NotFound:
+        return False
+    return True
+
+
+def _asked_to_stop(stop: threading.Event, number: int, frame: FrameType | None) -> None:
+    stop.set()
+
+
+def _log_stream(environment: Mapping[str, str]) -> str:
+    """Where this attempt's log goes: told by the local stack, or worked out from the container's own description."""
+    if "TIDEMILL_LOG_STREAM" in environment:
+        return environment["TIDEMILL_LOG_STREAM"]
+    address = environment.get("ECS_CONTAINER_METADATA_URI_V4", "")
+    if not address.startswith("http://169.254."):
+        return ""
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 - the container agent's own address
+            described = json.load(answer)
+        return str(described.get("LogOptions", {}).get("awslogs-stream", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
