@@ -1,0 +1,99 @@
+"""What replay looks up, worked out once per program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tidemill.core.features import cells
+from tidemill.core.features.kinds import CLIP, HUGE, Array, Category, Column, Cycle, Moment, Number, signed_log1p
+
+NO_SLOT = -1
+
+
+@dataclass(frozen=True)
+class Slots:
+    """A category's levels as positions in the feature vector."""
+
+    of_level: dict[Any, int]  # None stands for missing
+    other: int
+
+    @classmethod
+    def of(cls, column: Category, start: int) -> Slots:
+        """Number the levels of a column whose first feature is `start`."""
+        end = start + len(column.levels)
+        other = end if column.other else NO_SLOT
+        of_level: dict[Any, int] = {level: start + i for i, level in enumerate(column.levels)}
+        of_level[None] = end + column.other if column.missing else other
+        return cls(of_level, other)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numeric columns (m), the categories, and where in the feature vector each of them writes."""
+
+    wanted: frozenset[str]
+    numeric: tuple[Number | Moment, ...]
+    categories: tuple[tuple[Category, Slots], ...]
+    readers: dict[str, Callable[[list[Any]], list[Any]]]
+    median_m: Array
+    mean_m: Array
+    scale_m: Array
+    logged: Array
+    valued: Array
+    flagged: Array
+    value_slots: Array
+    flag_slots: Array
+    waves: tuple[tuple[int, Cycle, int], ...]
+
+    @classmethod
+    def of(cls, inputs: tuple[Column, ...]) -> Plan:
+        """Lay out the features of these columns, one after the other."""
+        starts = np.cumsum([0, *(len(column.features()) for column in inputs)]).tolist()
+        placed = list(zip(inputs, starts[:-1], strict=True))
+        numeric = [(column, start) for column, start in placed if not isinstance(column, Category)]
+        slotted = [(column, Slots.of(column, start)) for column, start in placed if isinstance(column, Category)]
+        scale_m = np.array([column.scale for column, _ in numeric])
+        valued = np.flatnonzero(scale_m > 0)
+        flagged = np.array([m for m, (column, _) in enumerate(numeric) if column.flag], dtype=np.intp)
+        start_m = np.array([start for _, start in numeric], dtype=np.intp)
+        return cls(
+            wanted=frozenset(column.name for column in inputs),
+            numeric=tuple(column for column, _ in numeric),
+            categories=tuple(slotted),
+            readers={
+                **{column.name: cells.reader(column.kind, column.name) for column, _ in numeric},
+                **{column.name: cells.reader("category", column.name, slots.of_level) for column, slots in slotted},
+            },
+            median_m=np.array([column.median for column, _ in numeric]),
+            mean_m=np.array([column.mean for column, _ in numeric]),
+            scale_m=np.where(scale_m > 0, scale_m, 1.0),
+            logged=np.array([m for m, (column, _) in enumerate(numeric) if column.log1p], dtype=np.intp),
+            valued=valued,
+            flagged=flagged,
+            value_slots=start_m[valued],
+            flag_slots=start_m[flagged] + (scale_m > 0)[flagged],
+            waves=tuple(_waves(numeric)),
+        )
+
+    def scale(self, value_nm: Array, missing_nm: Array) -> Array:
+        """Impute, take the logarithm where the column asks for it, standardise, clip."""
+        filled_nm = np.where(missing_nm, self.median_m, value_nm)
+        filled_nm = np.minimum(np.maximum(filled_nm, -HUGE), HUGE)
+        if len(self.logged):
+            filled_nm[:, self.logged] = signed_log1p(filled_nm[:, self.logged])
+        with np.errstate(over="ignore"):
+            scaled_nm = (filled_nm - self.mean_m) / self.scale_m
+        clipped: Array = np.minimum(np.maximum(scaled_nm, -CLIP), CLIP)
+        return clipped
+
+
+def _waves(numeric: Iterable[tuple[Number | Moment, int]]) -> Iterable[tuple[int, Cycle, int]]:
+    for m, (column, start) in enumerate(numeric):
+        if isinstance(column, Moment):
+            first = start + (column.scale > 0) + column.flag
+            for i, cycle in enumerate(column.cycles):
+                yield m, cycle, first + 2 * i
