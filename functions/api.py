@@ -1,0 +1,34 @@
+"""Api: woken by every HTTP request but predictions; answers from the registry and the buckets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from mangum import Mangum
+
+from tidemill.core.registry import Registry
+from tidemill.core.settings import Settings
+from tidemill.core.storage import CONFIG, Storage
+from tidemill.serving.app import build
+from tidemill.serving.app.gate import last_resort
+
+# Made once for every environment, not for every request.
+_SETTINGS = Settings.from_environment()
+_S3 = boto3.client("s3", config=CONFIG)
+_APP = build(
+    Registry(_SETTINGS.table, journal=Storage(_SETTINGS.artifacts_bucket, _S3)),
+    s3=_S3,
+    logs=boto3.client("logs", config=CONFIG),
+    settings=_SETTINGS,
+)
+_ANSWER = Mangum(_APP, lifespan="off")
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """One API Gateway request (payload format 2.0) in, one response out; never an exception."""
+    try:
+        answer: dict[str, Any] = _ANSWER(event, context)
+        return answer
+    except Exception as error:  # noqa: BLE001 - the outermost door: an event that is no HTTP request ends here
+        return last_resort(error, context)

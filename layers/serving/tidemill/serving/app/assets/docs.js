@@ -1,0 +1,50 @@
+"use strict";
+// The page is served at BASE/docs, so BASE works in any place, behind a stage or a local prefix too.
+const base = location.pathname.replace(/\/docs\/?$/, "");
+const key = document.getElementById("key");
+
+function address(route) {
+  let path = route.dataset.path;
+  const query = new URLSearchParams();
+  for (const field of route.querySelectorAll("input[data-name]")) {
+    if (field.dataset.in === "path") {
+      path = path.replace("{" + field.dataset.name + "}", encodeURIComponent(field.value));
+    } else if (field.value) {
+      query.set(field.dataset.name, field.value);
+    }
+  }
+  return base + path + (query.size ? "?" + query : "");
+}
+
+async function ask(route) {
+  const body = route.querySelector("textarea");
+  const headers = {};
+  if (key.value) headers["x-api-key"] = key.value.trim();
+  if (body) headers["content-type"] = "application/json";
+  const started = performance.now();
+  const answer = await fetch(address(route), { method: route.dataset.method, headers, body: body ? body.value : undefined });
+  const text = await answer.text();
+  return [answer.status + " in " + Math.round(performance.now() - started) + " ms", pretty(text)];
+}
+
+function pretty(text) {
+  try { return JSON.stringify(JSON.parse(text), null, 1); } catch { return text; }
+}
+
+for (const route of document.querySelectorAll(".route")) {
+  route.querySelector("button").addEventListener("click", async () => {
+    const line = route.querySelector("output"), answer = route.querySelector(".answer");
+    line.textContent = "asking…";
+    try {
+      [line.textContent, answer.textContent] = await ask(route);
+    } catch (error) {
+      [line.textContent, answer.textContent] = ["no answer", String(error)];
+    }
+    answer.hidden = false;
+  });
+}
+
+const origin = location.origin + base;
+for (const line of document.querySelectorAll(".curl")) {
+  line.textContent = line.textContent.replace("$TIDEMILL_URL", origin);
+}

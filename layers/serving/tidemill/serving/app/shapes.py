@@ -1,0 +1,230 @@
+"""What goes in and what comes out, as pydantic models: requests are strict and closed, answers are documentation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Value = str | int | float | bool | None
+Row = dict[str, Value]
+Why = Annotated[str, Field(max_length=500, description="Why, for the record; shown with the version in service.")]
+
+ROW_EXAMPLE: Any = {"age": 39, "workclass": "Private", "hours_per_week": 40}
+
+
+class Request(BaseModel):
+    """The base of every body we read: no unknown fields, no conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Shown(BaseModel):
+    """The base of every answer: more fields may come in later versions."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class UploadRequest(Request):
+    """Ask for a place to send a data set to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"model": "income", "filename": "adult.csv", "spec": '[data]\ntarget = "income"\n'}
+        }
+    )
+    model: str = Field(description="The model to make or to train anew: lower-case letters, digits, hyphens.")
+    filename: str = Field(description="The name of the file, without a folder.")
+    size_bytes: int | None = Field(None, ge=1, description="The size of the file, refused early when too large.")
+    spec: str | None = Field(None, max_length=65_536, description="The text of a tidemill.toml, checked at once.")
+
+
+class Upload(Shown):
+    """A presigned form: POST `fields` and then `file` as multipart/form-data to `url`."""
+
+    upload: str = Field(description="The id of the upload; GET /models/{model}/runs?upload=ID finds its run.")
+    key: str
+    url: str
+    fields: dict[str, str]
+    expires: str = Field(description="The form is of no use after this time (ISO 8601, UTC).")
+    max_bytes: int
+
+
+class PredictRequest(Request):
+    """Rows to predict: `rows` for many, `row` for one."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"rows": [ROW_EXAMPLE]}})
+    rows: list[Row] | None = None
+    row: Row | None = None
+
+
+class ExplainRequest(PredictRequest):
+    """Rows to explain, and for which label (the predicted one when left out)."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"rows": [ROW_EXAMPLE], "target": ">50K"}})
+    target: str | None = None
+
+
+class PromoteRequest(Request):
+    """Put a version in service by hand."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"version": 3, "why": "better on the newest quarter"}})
+    version: int = Field(ge=1)
+    why: Why = ""
+
+
+class RollbackRequest(Request):
+    """Put the version that served before back in service."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"why": "complaints since Tuesday"}})
+    why: Why = ""
+
+
+class Health(Shown):
+    """The API answers."""
+
+    status: str
+    version: str
+
+
+class ModelSummary(Shown):
+    """A model in a list."""
+
+    model: str
+    task: str | None = None
+    champion: int | None = Field(None, description="The version in service; null before the first.")
+    versions: int = 0
+    last_run: str | None = None
+    state: str | None = Field(None, description="The state of the last run.")
+
+
+class Models(Shown):
+    """Every model."""
+
+    models: list[ModelSummary]
+
+
+class Column(Shown):
+    """A column that predict and explain read."""
+
+    name: str
+    kind: str = Field(description="number, category or datetime")
+
+
+class InputSchema(Shown):
+    """What a row for predict looks like."""
+
+    columns: list[Column]
+    example: dict[str, Any] = Field(description="A row that can be sent as it stands.")
+
+
+class Alias(Shown):
+    """The version in service."""
+
+    version: int
+    run: str | None = None
+    pinned: bool = Field(False, description="Set by a person: automatic promotion leaves it alone.")
+    by: str | None = None
+    why: str | None = None
+    at: str | None = None
+    previous: int | None = None
+
+
+class Run(Shown):
+    """One journey of an upload: from file to version, or to a reason why not."""
+
+    run: str
+    model: str
+    state: str = Field(
+        description="RECEIVED, PREPARED, SUBMITTED, RUNNING, READY, REJECTED, FAILED, SUPERSEDED, CANCELLED"
+    )
+    upload: dict[str, Any] | None = None
+    progress: dict[str, Any] | None = None
+    reason: dict[str, Any] | None = None
+    times: dict[str, Any] | None = None
+    version: int | None = None
+    decision: dict[str, Any] | None = None
+
+
+class Runs(Shown):
+    """Runs, newest first."""
+
+    runs: list[Run]
+
+
+class Model(Shown):
+    """A model with its version in service, its latest runs and the row it reads."""
+
+    model: str
+    champion: Alias | None = None
+    runs: list[Run] = []
+    input: InputSchema | None = None
+
+
+class Version(Shown):
+    """A trained version."""
+
+    version: int
+    model: str
+    run: str
+    dataset: str | None = None
+    primary: dict[str, Any] | None = Field(None, description="The metric that decides, with its interval and baseline.")
+    created: str | None = None
+    decision: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = Field(None, description="Everything measured on the test rows.")
+
+
+class Versions(Shown):
+    """Versions, newest first."""
+
+    versions: list[Version]
+
+
+class LogLine(Shown):
+    """A line the training job wrote."""
+
+    at_ms: int
+    message: str
+
+
+class Logs(Shown):
+    """A page of a run's log; ask again with `since=next` until `ended` is true and no line comes."""
+
+    lines: list[LogLine]
+    next: int
+    ended: bool
+
+
+class Predictions(Shown):
+    """One prediction a row: a label with probabilities, or a value."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "model": "income",
+                "version": 3,
+                "predictions": [{"label": "<=50K", "probabilities": {"<=50K": 0.91, ">50K": 0.09}}],
+            }
+        },
+    )
+    model: str
+    version: int
+    predictions: list[dict[str, Any]]
+
+
+class Explanations(Predictions):
+    """Predictions, each with what every column added to it: the contributions sum to prediction - baseline."""
+
+    explanations: list[dict[str, Any]] = []
+
+
+class Problem(Shown):
+    """An error (RFC 9457): `code` is stable, `detail` says what happened, `remedy` what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    remedy: str | None = None

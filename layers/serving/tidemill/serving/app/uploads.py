@@ -1,0 +1,103 @@
+"""POST /uploads: a presigned form for one file, and the specification that goes with it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from tidemill.core.errors import BadRequest, BadSpec, TooLarge
+from tidemill.core.names import check_model
+from tidemill.core.spec import Spec
+from tidemill.serving.app import shapes
+from tidemill.serving.app.access import OPERATE
+from tidemill.serving.app.world import World
+
+MAX_BYTES = 1 << 30  # 1 GiB: what one preprocessing function reads within its bounds
+EXPIRES_S = 15 * 60  # long enough for a slow line to begin; S3 checks at the start of the upload
+SPEC_NAME = "tidemill.toml"
+_NAME_LENGTH = 128
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as numbers do, no letters that look alike
+
+
+def routes(world: World) -> APIRouter:
+    """The upload route over one world."""
+    router = APIRouter(tags=["data"])
+
+    @router.post("/uploads", status_code=201, response_model=shapes.Upload, openapi_extra=OPERATE)
+    def create_upload(body: shapes.UploadRequest) -> JSONResponse:
+        """Get a presigned form to send one data file with; the file's arrival starts a run."""
+        check_model(body.model)
+        check_filename(body.filename)
+        if body.size_bytes is not None and body.size_bytes > MAX_BYTES:
+            raise _too_large(body.size_bytes)
+        folder = f"uploads/{body.model}/{new_upload()}"
+        if body.spec is not None:
+            _write_spec(world, folder, body.spec)
+        return JSONResponse(presign(world, folder, body.filename), 201)
+
+    return router
+
+
+def presign(world: World, folder: str, filename: str) -> dict[str, Any]:
+    """A form that S3 accepts for exactly one key, within the size bounds, for a quarter of an hour."""
+    key = f"{folder}/{filename}"
+    form = world.data.client.generate_presigned_post(
+        world.data.bucket, key, Conditions=[["content-length-range", 1, MAX_BYTES]], ExpiresIn=EXPIRES_S
+    )
+    expires = datetime.now(UTC) + timedelta(seconds=EXPIRES_S)
+    return {
+        "upload": folder.rpartition("/")[2],
+        "key": key,
+        "url": form["url"],
+        "fields": form["fields"],
+        "expires": expires.isoformat(timespec="seconds"),
+        "max_bytes": MAX_BYTES,
+    }
+
+
+def check_filename(name: str) -> str:
+    """The name itself, if it may be the last part of a key; raises BadRequest (BAD_FILENAME) otherwise."""
+    odd = any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for char in name)
+    bad = odd or not name.strip() or name != name.strip() or len(name) > _NAME_LENGTH
+    # "${filename}" would turn the exact key of the form into a prefix
+    if bad or name in (".", "..") or re.search(r"[/\\]|\$\{", name):
+        raise BadRequest(
+            f"{name[:80]!r} cannot name a file.",
+            code="BAD_FILENAME",
+            remedy=f"Send the bare name: 1 to {_NAME_LENGTH} characters, no folder, no control characters.",
+        )
+    if name.lower() == SPEC_NAME:
+        raise BadRequest(
+            f"{name!r} is a specification, not data.", code="BAD_FILENAME", remedy="Send its text in the field 'spec'."
+        )
+    return name
+
+
+def new_upload(now_ms: int | None = None) -> str:
+    """An id that sorts by time: 10 signs of milliseconds and 16 of randomness."""
+    value = (now_ms if now_ms is not None else time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def _write_spec(world: World, folder: str, text: str) -> None:
+    """Check a specification and lay it beside the place of the file, before the file can come."""
+    try:
+        Spec.from_toml(text)
+    except RecursionError:
+        raise BadSpec("tidemill.toml is nested too deeply.", remedy="It needs one level of tables only.") from None
+    world.data.write_bytes(f"{folder}/{SPEC_NAME}", text.encode(), "application/toml")
+
+
+def _too_large(size: int) -> TooLarge:
+    return TooLarge(
+        f"The file has {size} bytes; {MAX_BYTES} are read.",
+        remedy="Send fewer rows or columns, or a Parquet file.",
+        limit_bytes=MAX_BYTES,
+    )

@@ -1,0 +1,323 @@
+"""The control plane in memory: a registry and buckets that are dictionaries, and a client that calls the app itself."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from fastapi import FastAPI
+
+from tidemill.core.clock import now
+from tidemill.core.errors import Conflict, NotFound, UnknownModel
+from tidemill.core.keys import new_key
+from tidemill.core.settings import Settings
+from tidemill.serving.app import build
+
+Item = dict[str, Any]
+DATA, ARTIFACTS = "data-bucket", "artifacts-bucket"
+
+
+class MemoryRegistry:
+    """The methods of core.registry.Registry that the control plane and the command use."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.secrets: dict[str, Item] = {}
+
+    def add(self, model: str, **fields: Any) -> Item:
+        return self.rows.setdefault(
+            model, {"model": model, "runs": [], "versions": [], "alias": None, "moves": [], **fields}
+        )
+
+    def models(self) -> list[Item]:
+        return [self.model(name) for name in sorted(self.rows)]
+
+    def model(self, model: str) -> Item:
+        if model not in self.rows:
+            raise UnknownModel(f"There is no model {model!r}.", remedy="Upload data for it.", model=model)
+        row = self.rows[model]
+        last = row["runs"][0] if row["runs"] else None
+        head = {"model": model, "task": row.get("task"), "target": row.get("target"), "head": len(row["versions"])}
+        return {**head, "versions": len(row["versions"]), "champion": row["alias"], "last_run": last}
+
+    def runs(self, model: str) -> list[Item]:
+        return list(self.rows.get(model, {}).get("runs", []))
+
+    def run(self, model: str, run: str) -> Item:
+        for item in self.runs(model):
+            if item["run"] == run:
+                return item
+        raise NotFound(f"Model {model!r} has no run {run!r}.", code="UNKNOWN_RUN", remedy="List the model's runs.")
+
+    def versions(self, model: str) -> list[Item]:
+        return list(self.rows.get(model, {}).get("versions", []))[::-1]
+
+    def version(self, model: str, version: int) -> Item:
+        for item in self.versions(model):
+            if item["version"] == version:
+                return item
+        raise NotFound(f"Model {model!r} has no version {version}.", code="UNKNOWN_VERSION", remedy="List them.")
+
+    def alias(self, model: str) -> Item | None:
+        alias: Item | None = self.rows.get(model, {}).get("alias")
+        return alias
+
+    def promote(self, model: str, version: int, *, by: str, why: str, pin: bool = True) -> Item:
+        target, seen = self.version(model, version), self.alias(model)
+        alias = {"model": model, "version": version, "run": target["run"], "pinned": pin, "by": by, "why": why}
+        alias |= {"at": now(), "previous": seen["version"] if seen else None, "rev": (seen["rev"] if seen else 0) + 1}
+        self.rows[model]["alias"] = alias
+        return alias
+
+    def rollback(self, model: str, *, by: str, why: str) -> Item:
+        self.model(model)
+        alias = self.alias(model)
+        if not alias or alias["previous"] is None:
+            raise Conflict(
+                f"Model {model!r} has no earlier version.", code="NOTHING_TO_ROLL_BACK", remedy="Promote one."
+            )
+        return self.promote(model, alias["previous"], by=by, why=why)
+
+    def key(self, digest: str) -> Item | None:
+        return self.secrets.get(digest)
+
+    def keys(self) -> list[Item]:
+        return list(self.secrets.values())
+
+    def put_key(self, digest: str, item: Item) -> None:
+        self.secrets[digest] = item
+
+    def revoke_key(self, key_id: str) -> Item:
+        for item in self.secrets.values():
+            if item["id"] == key_id:
+                item["revoked"] = True
+                return item
+        raise NotFound(f"There is no key {key_id!r}.", code="UNKNOWN_KEY", remedy="List the keys.")
+
+
+class MemoryS3:
+    """Objects in a dictionary; presigned forms are made by the real client, which needs no network for that."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+
+    def put_object(self, **put: Any) -> Item:
+        body = put["Body"] if isinstance(put["Body"], bytes) else put["Body"].read()
+        self.objects[put["Bucket"], put["Key"]] = body
+        return {}
+
+    def get_object(self, **get: Any) -> Item:
+        try:
+            return {"Body": io.BytesIO(self.objects[get["Bucket"], get["Key"]])}
+        except KeyError:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": ""}}, "GetObject") from None
+
+    def generate_presigned_post(self, *args: Any, **more: Any) -> Any:
+        return real_s3().generate_presigned_post(*args, **more)
+
+
+@functools.cache
+def real_s3() -> Any:
+    """A real S3 client with keys that open nothing."""
+    return boto3.client(
+        "s3",
+        region_name="eu-central-1",
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="not-a-secret",
+        endpoint_url="http://127.0.0.1:1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+class MemoryLogs:
+    """Log streams as lists of events."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, list[Item]] = {}
+
+    def get_log_events(self, **get: Any) -> Item:
+        if get["logStreamName"] not in self.streams:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "GetLogEvents")
+        found = [event for event in self.streams[get["logStreamName"]] if event["timestamp"] >= get["startTime"]]
+        return {"events": found[: get["limit"]]}
+
+
+class InProcess(httpx.BaseTransport):
+    """A transport that hands each request to an ASGI app in this process; `outside` answers other hosts."""
+
+    def __init__(self, app: Any, outside: Any = None) -> None:
+        self.inner = httpx.ASGITransport(app, raise_app_exceptions=True)
+        self.outside = outside
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.outside is not None and request.url.host != "plane":
+            answer: httpx.Response = self.outside(request)
+            return answer
+        return asyncio.run(self._ask(request))
+
+    async def _ask(self, request: httpx.Request) -> httpx.Response:
+        bare = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        answer = await self.inner.handle_async_request(bare)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+@dataclass
+class Plane:
+    """One control plane: its parts, its keys and the events its Predict function was given."""
+
+    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    s3: MemoryS3 = field(default_factory=MemoryS3)
+    logs: MemoryLogs = field(default_factory=MemoryLogs)
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+    answer: Item = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.keys = {role: self._key(role) for role in ("predict", "operate")}
+        settings = Settings(data_bucket=DATA, artifacts_bucket=ARTIFACTS, table="table")
+        self.app: FastAPI = build(self.registry, s3=self.s3, logs=self.logs, settings=settings, door=self._door)
+
+    def _key(self, role: str) -> str:
+        key = new_key(role, f"test {role}")
+        self.registry.put_key(key.digest, key.item)
+        return key.secret
+
+    def _door(self, event: Mapping[str, Any]) -> Item:
+        self.events.append(event)
+        return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": json.dumps(self.answer)}
+
+    def client(self, role: str | None = "operate") -> httpx.Client:
+        headers = {"x-api-key": self.keys[role]} if role else {}
+        return httpx.Client(base_url="http://plane", headers=headers, transport=InProcess(self.app))
+
+    def artefact(self, key: str, value: Any) -> None:
+        body = value if isinstance(value, str) else json.dumps(value)
+        self.s3.put_object(Bucket=ARTIFACTS, Key=key, Body=body.encode())
+
+
+CONTEXT = SimpleNamespace(aws_request_id="request-1", function_name="api", memory_limit_in_mb=512)
+
+
+def with_income(plane: Plane) -> Plane:
+    """A plane that has a model `income` with two versions, the second in service, and a rejected run."""
+    row = plane.registry.add("income", task="binary", target="income")
+    for number, run in ((1, "r-one"), (2, "r-two")):
+        row["runs"].insert(0, _run(run, number, f"u{number}"))
+        row["versions"].append(_version(run, number))
+        plane.artefact(f"bundles/income/{run}/metrics.json", METRICS)
+        plane.artefact(f"bundles/income/{run}/card.html", f"<!doctype html><title>income {number}</title>")
+        plane.artefact(f"bundles/income/{run}/card.json", {"model": "income", "version": number, "bad": float("nan")})
+    row["runs"].insert(0, REJECTED)
+    plane.artefact("datasets/income/d-1/schema.json", SCHEMA)
+    plane.registry.promote("income", 1, by="gate", why="first", pin=False)
+    plane.registry.promote("income", 2, by="gate", why="better", pin=False)
+    plane.logs.streams["job/r-two"] = [{"timestamp": 1000 + step, "message": f"epoch {step}"} for step in range(5)]
+    plane.answer = {"model": "income", "version": 2, "predictions": [PREDICTION]}
+    return plane
+
+
+def _run(run: str, number: int, upload: str) -> Item:
+    clock = f"2026-01-0{number}T10:00:"
+    return {
+        "run": run,
+        "model": "income",
+        "state": "READY",
+        "order": f"{clock}00.000Z#0",
+        "upload": {
+            "bucket": DATA,
+            "key": f"uploads/income/{upload}/adult.csv",
+            "size_bytes": 1000,
+            "time": f"{clock}00Z",
+        },
+        "dataset": "d-1",
+        "log_stream": f"job/{run}",
+        "version": number,
+        "lease_until": 1,
+        "epoch": 1,
+        "holder": "job-1",
+        "progress": {"stage": "register", "step": 10, "steps": 10, "message": "done", "at": f"{clock}19Z"},
+        "times": {
+            "received": f"{clock}01.000Z",
+            "prepared": f"{clock}05.000Z",
+            "submitted": f"{clock}06.000Z",
+            "running": f"{clock}09.500Z",
+            "ended": f"{clock}20.000Z",
+        },
+        "decision": {
+            "promoted": True,
+            "code": "PROMOTED",
+            "message": "Better than version 1.",
+            "at": f"{clock}22.000Z",
+        },
+    }
+
+
+REJECTED: Item = {
+    "run": "r-bad",
+    "model": "income",
+    "state": "REJECTED",
+    "order": "2026-01-03",
+    "upload": {"bucket": DATA, "key": "uploads/income/u3/bad.csv", "size_bytes": 10, "time": "2026-01-03T10:00:00Z"},
+    "reason": {
+        "code": "TOO_MANY_BAD_ROWS",
+        "message": "40 of 100 rows cannot be read.",
+        "remedy": "Correct the rows the report names.",
+        "where": "s3://artifacts-bucket/rejections/income/r-bad.json",
+    },
+    "times": {"received": "2026-01-03T10:00:00Z", "ended": "2026-01-03T10:00:02Z"},
+}
+
+
+def _version(run: str, number: int) -> Item:
+    primary = {"name": "log_loss", "value": 0.35, "low": 0.33, "high": 0.37, "baseline": 0.55}
+    return {
+        **{"version": number, "model": "income", "run": run, "dataset": "d-1", "fingerprint": f"f{number}"},
+        **{"bundle": f"bundles/income/{run}/", "primary": primary, "created": f"2026-01-0{number}T10:00:20Z"},
+    }
+
+
+PREDICTION = {"label": "<=50K", "probabilities": {"<=50K": 0.9, ">50K": 0.1}}
+METRICS: Item = {
+    "task": "binary",
+    "split": "test",
+    "rows": 450,
+    "primary": "log_loss",
+    "metrics": {
+        "log_loss": {
+            "value": 0.35,
+            "low": 0.33,
+            "high": 0.37,
+            "baseline": 0.55,
+            "better": "lower",
+            "label": "log loss",
+        },
+        "accuracy": {
+            "value": 0.84,
+            "low": 0.81,
+            "high": 0.87,
+            "baseline": 0.76,
+            "better": "higher",
+            "label": "accuracy",
+        },
+    },
+    "warnings": [],
+}
+SCHEMA: Item = {
+    "format": 1,
+    "target": "income",
+    "columns": [
+        {"name": "age", "kind": "number", "role": "feature", "min": 17.0, "max": 90.0, "mean": 38.6},
+        {"name": "workclass", "kind": "category", "role": "feature", "levels": ["Private", "State-gov"]},
+        {"name": "hired", "kind": "datetime", "role": "feature"},
+        {"name": "income", "kind": "category", "role": "target", "levels": ["<=50K", ">50K"]},
+    ],
+}

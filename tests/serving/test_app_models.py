@@ -1,0 +1,184 @@
+"""Models, versions, runs, logs, cards, and the way to the Predict function."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from mangum import Mangum
+from tests.doubles.plane import CONTEXT, REJECTED, Plane, with_income
+
+from tidemill.serving.app import shapes
+from tidemill.serving.app.plain import plain
+
+
+@pytest.fixture
+def plane() -> Plane:
+    return with_income(Plane())
+
+
+def test_the_list_shows_champion_versions_and_state(plane: Plane) -> None:
+    plane.registry.add("empty")
+    body = plane.client("predict").get("/models").json()
+    shapes.Models.model_validate(body)
+    empty, income = body["models"]
+    assert (empty["champion"], empty["versions"], empty["state"]) == (None, 0, None)
+    assert (income["champion"], income["versions"], income["state"]) == (2, 2, "REJECTED")
+    assert (income["task"], income["last_run"]) == ("binary", "r-bad")
+
+
+def test_a_model_shows_what_a_row_looks_like(plane: Plane) -> None:
+    body = plane.client("predict").get("/models/income").json()
+    shapes.Model.model_validate(body)
+    assert body["champion"]["version"] == 2
+    assert [run["run"] for run in body["runs"]] == ["r-bad", "r-two", "r-one"]
+    assert [column["name"] for column in body["input"]["columns"]] == ["age", "workclass", "hired"]
+    assert body["input"]["example"] == {"age": 39, "workclass": "Private", "hired": "2024-01-31T12:00:00"}
+
+
+def test_a_model_without_a_version_has_no_input(plane: Plane) -> None:
+    plane.registry.add("empty")
+    body = plane.client().get("/models/empty").json()
+    assert (body["champion"], body["input"], body["runs"]) == (None, None, [])
+
+
+def test_the_tables_own_fields_stay_inside(plane: Plane) -> None:
+    run = plane.client().get("/models/income/runs/r-two").json()
+    shapes.Run.model_validate(run)
+    assert not {"pk", "sk", "epoch", "holder", "lease_until"} & set(run)
+
+
+def test_runs_are_found_by_upload(plane: Plane) -> None:
+    client = plane.client()
+    assert [run["run"] for run in client.get("/models/income/runs").json()["runs"]] == ["r-bad", "r-two", "r-one"]
+    assert [run["run"] for run in client.get("/models/income/runs?upload=u1").json()["runs"]] == ["r-one"]
+    assert client.get("/models/income/runs?upload=u9").json()["runs"] == []
+    assert client.get("/models/income/runs?upload=u3").json()["runs"][0]["reason"] == REJECTED["reason"]
+
+
+def test_a_version_comes_with_its_metrics(plane: Plane) -> None:
+    body = plane.client("predict").get("/models/income/versions/2").json()
+    shapes.Version.model_validate(body)
+    assert body["metrics"]["metrics"]["log_loss"]["value"] == 0.35
+    versions = plane.client("predict").get("/models/income/versions").json()["versions"]
+    assert [item["version"] for item in versions] == [2, 1]
+
+
+def test_logs_come_in_pages_that_neither_lose_nor_end_early(plane: Plane) -> None:
+    client = plane.client()
+    first = client.get("/models/income/runs/r-two/logs").json()
+    shapes.Logs.model_validate(first)
+    assert [line["message"] for line in first["lines"]] == [f"epoch {step}" for step in range(5)]
+    assert (first["next"], first["ended"]) == (1004, True)
+    again = client.get(f"/models/income/runs/r-two/logs?since={first['next']}").json()
+    assert [line["message"] for line in again["lines"]] == ["epoch 4"]
+
+
+def test_a_run_without_a_log_has_an_empty_one(plane: Plane) -> None:
+    client = plane.client()
+    for run in ("r-one", "r-bad"):
+        assert client.get(f"/models/income/runs/{run}/logs").json()["lines"] == []
+
+
+def test_a_full_page_in_one_millisecond_does_not_stop_the_reader(plane: Plane) -> None:
+    plane.logs.streams["job/r-two"] = [{"timestamp": 5, "message": str(step)} for step in range(1500)]
+    client = plane.client()
+    first = client.get("/models/income/runs/r-two/logs").json()
+    second = client.get(f"/models/income/runs/r-two/logs?since={first['next']}").json()
+    assert second["next"] == 6
+
+
+def test_a_card_may_style_itself_and_do_nothing_else(plane: Plane) -> None:
+    answer = plane.client("predict").get("/models/income/card")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "income 2" in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "sandbox" in policy
+    assert "script" not in policy
+    assert "income 1" in plane.client("predict").get("/models/income/card?version=1").text
+
+
+def test_a_card_as_json_has_no_number_that_json_cannot_hold(plane: Plane) -> None:
+    body = json.loads(plane.client("predict").get("/models/income/card.json").text)
+    assert body == {"model": "income", "version": 2, "bad": None}
+
+
+def test_a_model_without_a_version_in_service_has_no_card(plane: Plane) -> None:
+    plane.registry.rows["income"]["alias"] = None
+    answer = plane.client().get("/models/income/card")
+    assert (answer.status_code, answer.json()["code"]) == (409, "NO_CHAMPION")
+
+
+def test_a_card_that_is_missing_is_404_without_the_bucket(plane: Plane) -> None:
+    plane.s3.objects.clear()
+    answer = plane.client().get("/models/income/card")
+    assert (answer.status_code, answer.json()["code"]) == (404, "NO_SUCH_FILE")
+    assert "bucket" not in answer.text
+
+
+def test_promote_and_rollback_say_who_and_why(plane: Plane) -> None:
+    client = plane.client()
+    alias = client.post("/models/income/promote", json={"version": 1, "why": "calmer"}).json()
+    shapes.Alias.model_validate(alias)
+    assert (alias["version"], alias["pinned"], alias["why"]) == (1, True, "calmer")
+    assert "test operate" in alias["by"]
+    assert client.post("/models/income/rollback", json={}).json()["version"] == 2
+
+
+def test_rollback_without_an_earlier_version_is_409(plane: Plane) -> None:
+    plane.registry.rows["income"]["alias"]["previous"] = None
+    answer = plane.client().post("/models/income/rollback", json={})
+    assert (answer.status_code, answer.json()["code"]) == (409, "NOTHING_TO_ROLL_BACK")
+
+
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+def test_predictions_are_the_predict_functions_work(plane: Plane, verb: str) -> None:
+    body = {"rows": [{"age": 39}]}
+    answer = plane.client("predict").post(f"/models/income/{verb}", json=body)
+    assert answer.json() == plane.answer
+    (event,) = plane.events
+    assert event["rawPath"] == f"/models/income/{verb}"
+    assert event["pathParameters"] == {"model": "income"}
+    assert json.loads(base64.b64decode(event["body"])) == body
+    assert event["headers"]["x-api-key"] == plane.keys["predict"]
+
+
+def test_a_lambda_event_goes_through_as_it_came(plane: Plane) -> None:
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": "/models/income/predict",
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json", "x-api-key": plane.keys["predict"]},
+        "requestContext": {"http": {"method": "POST", "path": "/models/income/predict", "sourceIp": "1.1.1.1"}},
+        "body": '{"row": {"age": 1}}',
+        "isBase64Encoded": False,
+    }
+    asyncio.set_event_loop(loop := asyncio.new_event_loop())
+    answer = Mangum(plane.app, lifespan="off")(event, CONTEXT)
+    loop.close()
+    assert json.loads(answer["body"]) == plane.answer
+    assert answer["headers"]["x-request-id"] == "request-1"
+    assert plane.events[0]["body"] == event["body"]
+
+
+def test_the_docs_page_is_whole_and_asks_nobody_else(plane: Plane) -> None:
+    answer = plane.client("predict").get("/docs")
+    assert "http://" not in answer.text.replace("http://plane", "")
+    assert "https://" not in answer.text
+    assert " src=" not in answer.text
+    for path in plane.app.openapi()["paths"]:
+        assert f"<code>{path}</code>" in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "form-action 'none'" in policy
+
+
+def test_values_of_the_table_become_values_of_json() -> None:
+    stored = {"i": Decimal("3"), "f": Decimal("0.25"), "n": float("inf"), "d": Decimal("NaN"), "s": {"b", "a"}}
+    assert plain(stored) == {"i": 3, "f": 0.25, "n": None, "d": None, "s": ["a", "b"]}
