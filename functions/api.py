@@ -11,7 +11,7 @@ from tidemill.core.registry import Registry
 from tidemill.core.settings import Settings
 from tidemill.core.storage import CONFIG, Storage
 from tidemill.serving.app import build
-from tidemill.serving.app.gate import last_resort
+from tidemill.serving.app.entrance import last_resort
 
 # Made once for every environment, not for every request.
 _SETTINGS = Settings.from_environment()

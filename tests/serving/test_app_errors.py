@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from tests.doubles.plane import Plane, with_income
 
-from tidemill.serving.app import gate
+from tidemill.serving.app import entrance
 
 JSON = {"content-type": "application/json"}
 
@@ -25,7 +25,7 @@ def plane() -> Plane:
 def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What the app's logger writes."""
     written = io.StringIO()
-    monkeypatch.setattr(gate.log.registered_handler, "stream", written)
+    monkeypatch.setattr(entrance.log.registered_handler, "stream", written)
     return written
 
 

@@ -12,7 +12,7 @@ from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.serving.app import models, pages, predictions, problems, runs, shapes, uploads
 from tidemill.serving.app.access import ANYONE, may
-from tidemill.serving.app.gate import Gate
+from tidemill.serving.app.entrance import Entrance
 from tidemill.serving.app.world import Door, Registry, World
 
 __all__ = ["VERSION", "build"]
@@ -51,7 +51,7 @@ def build(registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: D
         app.include_router(part.routes(world))
     app.include_router(pages.routes(app))
     problems.install(app)
-    app.add_middleware(Gate, registry=registry)
+    app.add_middleware(Entrance, registry=registry)
     return app
 
 

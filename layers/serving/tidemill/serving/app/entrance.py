@@ -35,7 +35,7 @@ HEADERS = {
 log = Logger(service="api")
 
 
-class Gate:
+class Entrance:
     """ASGI middleware around the whole app."""
 
     def __init__(self, app: ASGIApp, registry: Registry) -> None:
