@@ -1,0 +1,63 @@
+# Tidemill's commands. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAYERS := layers/core layers/tables layers/serving layers/web layers/training
+LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down test lint bench sizes locks clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Install everything, by hash, into .venv
+
+# The project's own folders are put on the path by one .pth file: an editable install without a build step.
+$(VENV)/.installed: $(LOCKS)
+	$(PYTHON) -c 'import sys; sys.exit("Tidemill needs Python 3.11 or later, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(addprefix -r ,$(LOCKS))
+	$(BIN)/python infra/install.py
+	@touch $@
+
+demo: install ## Start the local stack, upload a table, train, promote, predict, explain
+	$(BIN)/tidemill demo
+
+up: install ## Start the local stack
+	$(BIN)/tidemill up
+
+down: ## Stop the local stack
+	$(BIN)/tidemill down
+
+test: install ## Run the tests (on a local stack of their own)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: install ## Style, types, the expanded template
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m tidemill.cloud.lint
+
+bench: install ## Measure a prediction's CPU time and the cold start against their peers
+	$(BIN)/python tests/benchmarks/bench_predict.py
+	$(BIN)/python tests/benchmarks/bench_cold_start.py
+
+sizes: install ## Build every layer as for AWS and measure each function with its layers
+	$(BIN)/python -m tidemill.cloud.sizes
+
+locks: ## Pin every requirement again (needs uv)
+	cat $(addsuffix /requirements.in,$(LAYERS) infra tests) | grep -v '^#' > .build-all.in
+	uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url .build-all.in -o .build-all.txt
+	for folder in $(LAYERS) infra tests; do \
+	  uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --generate-hashes \
+	    -c .build-all.txt $$folder/requirements.in -o $$folder/requirements.txt || exit 1; done
+	uv pip compile -q --python-platform x86_64-manylinux_2_28 --python-version 3.12 --no-header --no-annotate --no-emit-index-url \
+	  --generate-hashes -c layers/training/requirements.txt -c layers/core/requirements.txt \
+	  layers/training/requirements-cuda.in -o layers/training/requirements-cuda.txt
+	rm -f .build-all.in .build-all.txt
+
+clean: ## Remove what was built; the local stack's data stays in .tidemill
+	rm -rf .build .aws-sam .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
