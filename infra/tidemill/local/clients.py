@@ -10,7 +10,10 @@ from botocore.config import Config
 from tidemill.local.state import ADMIN_HEADER, REGION, Secrets
 
 _DIRECT = Config(
-    proxies={}, connect_timeout=5, read_timeout=120, retries={"max_attempts": 3, "mode": "standard"},
+    proxies={},
+    connect_timeout=5,
+    read_timeout=120,
+    retries={"max_attempts": 3, "mode": "standard"},
     s3={"addressing_style": "path"},
 )
 
@@ -18,8 +21,13 @@ _DIRECT = Config(
 def client(service: str, endpoint: str, key: str, secret: str, token: str | None = None) -> Any:
     """A client that talks to the local endpoint, never through a proxy and never with the person's own keys."""
     return boto3.session.Session().client(
-        service, region_name=REGION, endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret,
-        aws_session_token=token, config=_DIRECT,
+        service,
+        region_name=REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        config=_DIRECT,
     )
 
 

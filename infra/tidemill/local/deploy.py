@@ -7,12 +7,14 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tidemill.core.progress import Progress, Report, silent
+from tidemill.local.adopt import adopt
 from tidemill.local.clients import admin_client
 from tidemill.local.errors import DeployFailed
 from tidemill.local.package import Package, package
@@ -22,6 +24,8 @@ from tidemill.local.template import read_template
 STACK = "tidemill"
 TIMEOUT_S = 120.0
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+READY = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}
+USABLE = READY | {"UPDATE_ROLLBACK_COMPLETE"}
 _BROKEN = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"}
 
 
@@ -55,23 +59,50 @@ class Deployed:
     resources: dict[str, str]
 
 
-def deploy(endpoint: str, secrets: Secrets, wanted: Plan, *, name: str = STACK, report: Report = silent) -> Deployed:
-    """Create or update the stack and wait; raises DeployFailed naming the first resource that failed and why."""
+def deploy(
+    endpoint: str,
+    secrets: Secrets,
+    wanted: Plan,
+    *,
+    name: str = STACK,
+    known: Mapping[str, str] | None = None,
+    report: Report = silent,
+) -> Deployed:
+    """Create or update the stack and wait; raises DeployFailed naming the first resource that failed and why.
+
+    `known` holds the physical ids of an earlier stack: buckets and tables that still exist keep their content.
+    """
     report(Progress("deploy", 0, 3, f"Uploading {len(wanted.packages)} packages"))
-    _upload(admin_client("s3", endpoint, secrets), wanted)
+    s3 = admin_client("s3", endpoint, secrets)
+    _upload(s3, wanted)
     cloudformation = admin_client("cloudformation", endpoint, secrets)
-    status = stack_status(cloudformation, name)
-    if status in _BROKEN:
-        cloudformation.delete_stack(StackName=name)
-        _wait(cloudformation, name, report)
-        status = None
+    status, left = _without_wreck(cloudformation, name, report)
+    if status is None:
+        dynamodb = admin_client("dynamodb", endpoint, secrets)
+        taken = adopt(cloudformation, s3, dynamodb, wanted.template, name, {**(known or {}), **left})
+        status = "IMPORT_COMPLETE" if taken else None
     report(Progress("deploy", 1, 3, "Creating the stack" if status is None else "Updating the stack"))
-    _start(cloudformation, name, wanted, update=status is not None)
+    since = datetime.now(UTC)
+    started = _start(cloudformation, name, wanted, update=status is not None)
     final = _wait(cloudformation, name, report)
-    if final not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        raise _failure(cloudformation, name, final)
+    if started and final not in READY:
+        raise _failure(cloudformation, name, final, since)
     report(Progress("deploy", 3, 3, "Deployed"))
     return describe(endpoint, secrets, name)
+
+
+def _without_wreck(cloudformation: Any, name: str, report: Report) -> tuple[str | None, dict[str, str]]:
+    """The status of the stack once a first deployment that failed is cleared away, and what that one had made."""
+    status = stack_status(cloudformation, name)
+    if status not in _BROKEN:
+        return status, {}
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    left = {
+        event["LogicalResourceId"]: event["PhysicalResourceId"] for event in events if event.get("PhysicalResourceId")
+    }
+    cloudformation.delete_stack(StackName=name)
+    _wait(cloudformation, name, report)
+    return None, left
 
 
 def describe(endpoint: str, secrets: Secrets, name: str = STACK) -> Deployed:
@@ -107,15 +138,22 @@ def _upload(s3: Any, wanted: Plan) -> None:
             s3.put_object(Bucket=wanted.bucket, Key=item.key, Body=item.body)
 
 
-def _start(cloudformation: Any, name: str, wanted: Plan, *, update: bool) -> None:
+def _start(cloudformation: Any, name: str, wanted: Plan, *, update: bool) -> bool:
+    """Whether there was anything to do."""
     call = cloudformation.update_stack if update else cloudformation.create_stack
     parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in wanted.parameters.items()]
     try:
-        call(StackName=name, TemplateBody=json.dumps(wanted.template, default=str), Parameters=parameters,
-             Capabilities=CAPABILITIES)
+        call(
+            StackName=name,
+            TemplateBody=json.dumps(wanted.template, default=str),
+            Parameters=parameters,
+            Capabilities=CAPABILITIES,
+        )
     except ClientError as error:
-        if "No updates are to be performed" not in str(error):
-            raise DeployFailed(f"CloudFormation refused the template: {error}", remedy="Correct template.yaml.") from error
+        if "No updates are to be performed" in str(error):
+            return False
+        raise DeployFailed(f"CloudFormation refused the template: {error}", remedy="Correct template.yaml.") from error
+    return True
 
 
 def _wait(cloudformation: Any, name: str, report: Report) -> str:
@@ -127,14 +165,21 @@ def _wait(cloudformation: Any, name: str, report: Report) -> str:
             return status or "DELETE_COMPLETE"
         report(Progress("deploy", 2, 3, status))
         time.sleep(0.2)
-    raise DeployFailed(f"The stack was not ready after {TIMEOUT_S:.0f} s.", remedy="See logs/server.log in the state folder.")
+    raise DeployFailed(
+        f"The stack was not ready after {TIMEOUT_S:.0f} s.", remedy="See logs/server.log in the state folder."
+    )
 
 
-def _failure(cloudformation: Any, name: str, status: str) -> DeployFailed:
+def _failure(cloudformation: Any, name: str, status: str, since: datetime) -> DeployFailed:
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-    failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
-    first = failed[0] if failed else {"LogicalResourceId": name, "ResourceStatusReason": status}
+    failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED") and event["Timestamp"] >= since]
+    first = failed[-1] if failed else {"LogicalResourceId": name, "ResourceStatusReason": status}
+    reason = first.get("ResourceStatusReason", "no reason given")
+    if "DescribeEvents" in reason:
+        details = cloudformation.describe_events(StackName=name)["OperationEvents"]
+        reason = "; ".join(item["ValidationStatusReason"] for item in details if item.get("ValidationStatusReason"))
     return DeployFailed(
-        f"{first['LogicalResourceId']} failed: {first.get('ResourceStatusReason', 'no reason given')} ({status})",
-        remedy="Correct that resource in template.yaml.", resource=first["LogicalResourceId"],
+        f"{first['LogicalResourceId']} failed: {reason} ({status})",
+        remedy="Correct that resource in template.yaml.",
+        resource=first["LogicalResourceId"],
     )

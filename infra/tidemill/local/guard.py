@@ -56,9 +56,13 @@ ADMIN_ONLY = Refusal(
     "ADMIN_ONLY", "This path administers the local stack.", "Use the tidemill command; it holds the key."
 )
 ROOT_KEY = Refusal(
-    "ROOT_KEY", "This access key is not accepted by the local stack.", "Use the keys in credentials.json of the state folder."
+    "ROOT_KEY",
+    "This access key is not accepted by the local stack.",
+    "Use the keys in credentials.json of the state folder.",
 )
-NO_KEY = Refusal("NO_KEY", "The request is not signed.", "Sign it with the keys in credentials.json of the state folder.")
+NO_KEY = Refusal(
+    "NO_KEY", "The request is not signed.", "Sign it with the keys in credentials.json of the state folder."
+)
 CROWDED = Refusal("CROWDED", "Too many API calls are waiting.", "Try again in a second.", 503)
 
 
@@ -148,8 +152,14 @@ class Guard:
     """Refuse, or pass on to the HTTP API, to local Batch, or to MiniStack."""
 
     def __init__(
-        self, inner: Application, *, admin: str, root_key: str, batch: Application | None = None,
-        api_calls: int = 4, api_queue: int = 64,
+        self,
+        inner: Application,
+        *,
+        admin: str,
+        root_key: str,
+        batch: Application | None = None,
+        api_calls: int = 4,
+        api_queue: int = 64,
     ) -> None:
         self.inner, self.batch, self.admin, self.root_key = inner, batch, admin, root_key
         self._calls = asyncio.Semaphore(api_calls)
@@ -207,12 +217,24 @@ def _without_admin(scope: Scope) -> Scope:
 
 async def refuse(reason: Refusal, caller: Caller, send: Send) -> None:
     """Answer with a problem document and log one line; never a key, a query or a body."""
-    log.warning("refused %s %s %s host=%r origin=%r", reason.code, caller.method, caller.path[:200], caller.host[:100],
-                (caller.origin or "")[:100])
-    body = json.dumps({
-        "type": f"https://tidemill.dev/problems/{reason.code.lower().replace('_', '-')}", "title": "Refused",
-        "status": reason.status, "detail": reason.message, "code": reason.code, "remedy": reason.remedy,
-    }).encode()
+    log.warning(
+        "refused %s %s %s host=%r origin=%r",
+        reason.code,
+        caller.method,
+        caller.path[:200],
+        caller.host[:100],
+        (caller.origin or "")[:100],
+    )
+    body = json.dumps(
+        {
+            "type": f"https://tidemill.dev/problems/{reason.code.lower().replace('_', '-')}",
+            "title": "Refused",
+            "status": reason.status,
+            "detail": reason.message,
+            "code": reason.code,
+            "remedy": reason.remedy,
+        }
+    ).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
     if reason.status == 503:
         headers.append((b"retry-after", b"1"))

@@ -41,7 +41,8 @@ def zip_layer(folder: Path) -> Package:
 
 def _files(folder: Path) -> list[Path]:
     return [
-        path for path in sorted(folder.rglob("*"))
+        path
+        for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix != ".pyc" and not _SKIPPED.intersection(path.relative_to(folder).parts)
     ]
 

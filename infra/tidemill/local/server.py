@@ -20,7 +20,7 @@ from tidemill.local.state import REGION, Folder, Secrets, identity, read_secrets
 
 MINISTACK = "1.5.33"
 API_CALLS = 4  # concurrent calls of the HTTP API: one worker process each
-FUNCTIONS = 24  # concurrent invocations in all; a throttled queue message waits out its visibility, so leave room
+FUNCTIONS = 32  # concurrent invocations in all; a throttled queue message waits out its visibility, so leave room
 KEEP_ALIVE_S = 75
 
 
@@ -79,8 +79,13 @@ async def serve(folder: Folder, secrets: Secrets, port: int) -> None:
         await asyncio.to_thread(lambda_runtime.reset)
         await batch.stop()
 
-    guard = Guard(with_stop(app, stop), admin=secrets.admin, root_key=secrets.root_access_key_id, batch=batch.application,
-                  api_calls=API_CALLS)
+    guard = Guard(
+        with_stop(app, stop),
+        admin=secrets.admin,
+        root_key=secrets.root_access_key_id,
+        batch=batch.application,
+        api_calls=API_CALLS,
+    )
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
@@ -89,7 +94,7 @@ async def serve(folder: Folder, secrets: Secrets, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     batch.start()
-    await hypercorn.asyncio.serve(guard, config, shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
+    await hypercorn.asyncio.serve(guard, config, shutdown_trigger=stopping.wait)
 
 
 def main() -> None:
@@ -100,6 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = Folder(arguments.state.resolve())
     secrets = read_secrets(folder)
+    os.umask(0o077)  # what MiniStack writes holds keys
     os.environ.update(settings(folder, secrets, arguments.port))
     _log_refusals(folder)
     write_json(folder.running, {"pid": os.getpid(), "identity": identity(os.getpid()), "port": arguments.port})

@@ -67,6 +67,11 @@ class Folder:
         """Present while a server runs; left behind by one that was killed."""
         return self.root / "running.json"
 
+    @property
+    def unsettled(self) -> Path:
+        """Present from an unclean stop until the registry is rebuilt."""
+        return self.root / "unsettled"
+
     def create(self) -> Folder:
         """Make the folders, closed to other users of the machine."""
         for path in (self.root, self.services, self.objects, self.batch / "jobs", self.logs / "jobs", self.scratch):
@@ -83,10 +88,10 @@ class Secrets:
     together with the `admin` header. People and the CLI use the access pair, an IAM user whose signature is checked.
     """
 
-    account: str
-    root_access_key_id: str
-    root_secret_access_key: str
-    admin: str
+    account: str = ""
+    root_access_key_id: str = ""
+    root_secret_access_key: str = ""
+    admin: str = ""
     access_key_id: str = ""
     secret_access_key: str = ""
 
