@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidemill.core.errors import BadTable
-from tidemill.core.features.kinds import CYCLES, HUGE, Array, Category, Column, Moment, Number, phase, signed_log1p
+from tidemill.core.features.kinds import (
+    CYCLES,
+    HUGE,
+    TINY,
+    Array,
+    Category,
+    Column,
+    Moment,
+    Number,
+    phase,
+    signed_log1p,
+)
 from tidemill.core.features.program import Columns, Program
 
 if TYPE_CHECKING:  # reading specifications is not needed where programs are only replayed
@@ -94,7 +105,7 @@ def _moments(values: Array, log1p: bool) -> tuple[float, float, float, bool]:
     filled = np.sort(np.concatenate([known, np.full(gaps, median)]))
     read = signed_log1p(filled) if log1p else filled
     mean, deviation = float(read.mean()), float(read.std())
-    varies = len(known) > 0 and known[0] != known[-1] and deviation > 1e-12 * abs(mean)
+    varies = len(known) > 0 and known[0] != known[-1] and deviation > max(1e-12 * abs(mean), TINY)
     return median, mean, deviation if varies else 0.0, gaps >= enough(len(values))
 
 

@@ -12,6 +12,7 @@ Cycle = Literal["month", "weekday", "hour"]
 
 CLIP = 10.0  # standard deviations; a value further out says no more than "far out"
 HUGE = 1e100  # larger magnitudes are read as this, so that squares and sums stay finite
+TINY = 1e-100  # a standard deviation below this is none, so that no quotient overflows
 FIRST_SECOND, LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0  # the years 1 to 9999
 CYCLES: dict[Cycle, int] = {"month": 12, "weekday": 7, "hour": 24}
 

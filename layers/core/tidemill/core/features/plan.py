@@ -35,7 +35,6 @@ class Slots:
 class Plan:
     """The numeric columns (m), the categories, and where in the feature vector each of them writes."""
 
-    wanted: frozenset[str]
     numeric: tuple[Number | Moment, ...]
     categories: tuple[tuple[Category, Slots], ...]
     readers: dict[str, Callable[[list[Any]], list[Any]]]
@@ -61,7 +60,6 @@ class Plan:
         flagged = np.array([m for m, (column, _) in enumerate(numeric) if column.flag], dtype=np.intp)
         start_m = np.array([start for _, start in numeric], dtype=np.intp)
         return cls(
-            wanted=frozenset(column.name for column in inputs),
             numeric=tuple(column for column, _ in numeric),
             categories=tuple(slotted),
             readers={
@@ -81,14 +79,15 @@ class Plan:
 
     def scale(self, value_nm: Array, missing_nm: Array) -> Array:
         """Impute, take the logarithm where the column asks for it, standardise, clip."""
-        filled_nm = np.where(missing_nm, self.median_m, value_nm)
-        filled_nm = np.minimum(np.maximum(filled_nm, -HUGE), HUGE)
+        scaled_nm = np.where(missing_nm, self.median_m, value_nm)
+        np.maximum(scaled_nm, -HUGE, out=scaled_nm)
+        np.minimum(scaled_nm, HUGE, out=scaled_nm)
         if len(self.logged):
-            filled_nm[:, self.logged] = signed_log1p(filled_nm[:, self.logged])
-        with np.errstate(over="ignore"):
-            scaled_nm = (filled_nm - self.mean_m) / self.scale_m
-        clipped: Array = np.minimum(np.maximum(scaled_nm, -CLIP), CLIP)
-        return clipped
+            scaled_nm[:, self.logged] = signed_log1p(scaled_nm[:, self.logged])
+        scaled_nm -= self.mean_m
+        scaled_nm /= self.scale_m
+        np.maximum(scaled_nm, -CLIP, out=scaled_nm)
+        return np.minimum(scaled_nm, CLIP, out=scaled_nm)
 
 
 def _waves(numeric: Iterable[tuple[Number | Moment, int]]) -> Iterable[tuple[int, Cycle, int]]:

@@ -70,28 +70,19 @@ class Program:
 
     def read_rows(self, rows: Sequence[Mapping[str, Any]]) -> Columns:
         """Rows as a request brings them, as columns; raises SchemaMismatch naming the row, the column and the value."""
-        self._check_rows(rows)
+        read = self._read(rows)
         columns: Columns = {}
         for column in self.inputs:
-            values = [row[column.name] for row in rows]
-            read = self._reader(column)
-            if isinstance(column, Category):
-                columns[column.name] = np.array(read(values), dtype=object)
-            else:
-                columns[column.name] = np.asarray(read(values), dtype=np.float64)
+            kind = object if isinstance(column, Category) else np.float64
+            columns[column.name] = np.array(read[column.name], dtype=kind)
         return columns
 
     def x_of_rows(self, rows: Sequence[Mapping[str, Any]]) -> Array:
         """Exactly apply(read_rows(rows)), without building the columns on the way."""
-        self._check_rows(rows)
-        plan = self._plan
-        value_nm = np.empty((len(rows), len(plan.numeric)))
-        for m, column in enumerate(plan.numeric):
-            value_nm[:, m] = self._reader(column)([row[column.name] for row in rows])
-        slot_ns = [
-            _slots(self._reader(column)([row[column.name] for row in rows]), slots) for column, slots in plan.categories
-        ]
-        return self._assemble(value_nm, slot_ns)
+        read, plan = self._read(rows), self._plan
+        value_mn = np.array([read[column.name] for column in plan.numeric])
+        slot_ns = [_slots(read[column.name], slots) for column, slots in plan.categories]
+        return self._assemble(value_mn.reshape(len(plan.numeric), len(rows)).T, slot_ns)
 
     def to_json(self) -> dict[str, Any]:
         """The program as plain values; floats survive json exactly."""
@@ -116,14 +107,18 @@ class Program:
     def _plan(self) -> Plan:
         return Plan.of(self.inputs)
 
-    def _check_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        wanted = self._plan.wanted
+    def _read(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """The cells of every input column, read."""
+        readers = self._plan.readers
         for index, row in enumerate(rows):
-            if row.keys() != wanted:
+            if len(row) != len(readers):
                 cells.check_names(row.keys(), self.columns, self.ignored, row=index)
-
-    def _reader(self, column: Column) -> Callable[[list[Any]], list[Any]]:
-        return self._plan.readers[column.name]
+        try:
+            return {name: read([row[name] for row in rows]) for name, read in readers.items()}
+        except KeyError:  # as many columns as there should be, but others
+            for index, row in enumerate(rows):
+                cells.check_names(row.keys(), self.columns, self.ignored, row=index)
+            raise
 
     def _assemble(self, value_nm: Array, slot_ns: list[list[int]]) -> Array:
         """Fill the feature matrix from numeric values (NaN = missing) and the slots of the categories."""
@@ -131,12 +126,12 @@ class Program:
         x_nf = np.zeros((len(value_nm), self.width), dtype=np.float32)
         if plan.numeric:
             missing_nm = np.isnan(value_nm)
-            scaled_nm = plan.scale(value_nm, missing_nm)
-            x_nf[:, plan.value_slots] = scaled_nm[:, plan.valued]
-            x_nf[:, plan.flag_slots] = missing_nm[:, plan.flagged]
+            x_nf[:, plan.value_slots] = plan.scale(value_nm, missing_nm)[:, plan.valued]
+            if len(plan.flagged):
+                x_nf[:, plan.flag_slots] = missing_nm[:, plan.flagged]
         if slot_ns:
             slot_sn = np.array(slot_ns, dtype=np.intp)
-            at_sn = slot_sn + np.arange(len(x_nf)) * self.width
+            at_sn = slot_sn + np.arange(0, x_nf.size, self.width)
             x_nf.reshape(-1)[at_sn[slot_sn != NO_SLOT]] = 1.0
         for m, cycle, slot in plan.waves:
             x_nf[:, slot : slot + 2] = wave(value_nm[:, m], cycle)
