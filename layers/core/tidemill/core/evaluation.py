@@ -85,7 +85,8 @@ def _trivial(task: str, baseline: Array, rows: int) -> dict[str, Array]:
 def _measured(task: str, y_n: Array, scores: Array, trivial: Mapping[str, Array], seed: int) -> dict[str, Any]:
     once = np.ones((1, len(y_n)))
     drawn: dict[str, list[Array]] = {metric.name: [] for metric in metrics_of(task)}
-    for w_rn in resamples(len(y_n), seed):
+    columns = scores.shape[1] if scores.ndim == 2 else 1
+    for w_rn in resamples(len(y_n), seed, columns):
         for metric in metrics_of(task):
             drawn[metric.name].append(metric.formula(y_n, scores, w_rn))
     result = {}

@@ -19,7 +19,7 @@ Formula = Callable[[Array, Array, Array], Array]
 
 RESAMPLES = 500
 EPSILON = float(np.finfo(np.float32).eps)  # probabilities leave the model as float32
-WORK = 50_000_000  # resamples * rows beyond which fewer resamples are drawn, never below 100
+WORK = 20_000_000  # resamples * rows * columns beyond which fewer resamples are drawn, never below 100
 BLOCK = 4_000_000  # resamples * rows held in memory at once
 
 
@@ -133,12 +133,14 @@ def _area(positive_n: Array, score_n: Array, w_rn: Array) -> Array:
     order = np.argsort(score_n, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score_n[order]) > 0])
     w_rn, positive_n = w_rn[:, order], positive_n[order]
-    yes_rg = np.add.reduceat(w_rn * positive_n, starts, axis=1)
-    no_rg = np.add.reduceat(w_rn * ~positive_n, starts, axis=1)
-    below_rg = np.cumsum(no_rg, axis=1) - no_rg / 2
+    yes_rg, no_rg = w_rn * positive_n, w_rn * ~positive_n
+    if len(starts) < len(order):
+        yes_rg, no_rg = (np.add.reduceat(rows, starts, axis=1) for rows in (yes_rg, no_rg))
+    below_rg = np.cumsum(no_rg, axis=1)
+    below_rg -= no_rg / 2
     pairs = yes_rg.sum(1) * no_rg.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, (yes_rg * below_rg).sum(1) / pairs, np.nan)
+        return np.where(pairs > 0, np.einsum("rg,rg->r", yes_rg, below_rg) / pairs, np.nan)
 
 
 _CLASSIFICATION = (
@@ -180,9 +182,9 @@ def baseline_of(task: str, y_n: Array, k: int) -> Array:
     return np.bincount(y_n, minlength=k) / len(y_n)
 
 
-def resamples(rows: int, seed: int) -> Iterator[Array]:
+def resamples(rows: int, seed: int, columns: int = 1) -> Iterator[Array]:
     """Blocks of bootstrap weights [r, n]: how often each row is drawn."""
-    count = int(np.clip(WORK // max(rows, 1), 100, RESAMPLES))
+    count = int(np.clip(WORK // max(rows * columns, 1), 100, RESAMPLES))
     rng = np.random.default_rng(seed)
     step = max(1, BLOCK // max(rows, 1))
     for start in range(0, count, step):
