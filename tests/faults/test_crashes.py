@@ -1,0 +1,305 @@
+"""Every handler killed before and after every AWS call and given its message again: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults.world import Crash, World, connected
+
+from tidemill.core import manifest
+from tidemill.core.registry import Registry
+from tidemill.core.storage import Storage
+from tidemill.core.uploads import Upload, notification_of, uploads_of
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+SPEC = b"[train]\nepochs = 2\nmembers = 1\n"
+STAGES = ["preprocess", "train", "job", "promote"]
+
+
+def table(rows: int = 240, seed: int = 0) -> bytes:
+    """A small table with something to learn."""
+    draw = random.Random(seed)
+    lines = ["age,hours,job,bought"]
+    for _ in range(rows):
+        age, hours, job = draw.randint(18, 80), draw.randint(1, 60), draw.choice(["clerk", "smith", "cook"])
+        bought = age + hours + (20 if job == "cook" else 0) + draw.gauss(0, 8) > 85
+        lines.append(f"{age},{hours},{job},{'yes' if bought else 'no'}")
+    return "\n".join(lines).encode()
+
+
+@pytest.fixture(scope="module")
+def quick_fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """The real fit_bundle, done once per dataset and copied afterwards: crashes happen around it, not in it."""
+    from tidemill.training import fit
+
+    kept: dict[str, Path] = {}
+    really = fit.fit_bundle
+
+    def fit_bundle(dataset: Path, spec: Any, out: Path, *, run: dict[str, Any], **more: Any) -> Any:
+        if run["dataset"] not in kept:
+            kept[run["dataset"]] = tmp_path_factory.mktemp("bundle") / "bundle"
+            really(dataset, spec, kept[run["dataset"]], run=run, **more)
+        shutil.copytree(kept[run["dataset"]], out, dirs_exist_ok=True)
+        (out / manifest.NAME).unlink()
+        manifest.write(out, "bundle", **run)
+
+    return fit_bundle
+
+
+@pytest.fixture
+def world(
+    stack: Any, registry: Registry, artifacts: Storage, settings: Any, monkeypatch: pytest.MonkeyPatch, quick_fit: Any
+) -> Iterator[World]:
+    """A world whose uploads lie in a bucket that wakes nobody but the test."""
+    from tidemill.training import fit, job
+
+    s3 = stack.client("s3")
+    bucket = "quiet-uploads"
+    if bucket not in [item["Name"] for item in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket=bucket)
+    made = World(registry, Storage(bucket, s3), artifacts)
+    environment = {
+        **stack.credentials,
+        "TIDEMILL_DATA_BUCKET": bucket,
+        "TIDEMILL_ARTIFACTS_BUCKET": settings.artifacts_bucket,
+        "TIDEMILL_TABLE": settings.table,
+        "TIDEMILL_BUS": settings.bus,
+        "TIDEMILL_QUEUE_URL": "http://queue.invalid/1/q",
+        "TIDEMILL_JOB_QUEUE": settings.job_queue,
+        "TIDEMILL_JOB_DEFINITION": settings.job_definition,
+    }
+    monkeypatch.setattr(fit, "fit_bundle", quick_fit)
+    monkeypatch.setattr(job, "REPORT_EVERY_S", 1e9)  # so that a job makes the same calls each time
+    with connected(made, environment, monkeypatch.setenv):
+        yield made
+
+
+def start(world: World, model: str, seed: int = 0, at: str = "2026-01-01T00:00:00.000Z") -> dict[str, Any]:
+    """Put a table in the bucket; the message S3 sends for it."""
+    key = f"uploads/{model}/u{seed}/table.csv"
+    world.uploads.write_bytes(f"uploads/{model}/tidemill.toml", SPEC)
+    world.uploads.write_bytes(key, table(seed=seed))
+    etag = world.uploads.client.head_object(Bucket=world.uploads.bucket, Key=key)["ETag"].strip('"')
+    upload = Upload(world.uploads.bucket, key, 1, etag, "0A", at)
+    return {"stage": "preprocess", "body": notification_of(upload)}
+
+
+def handle(message: dict[str, Any]) -> None:
+    """Give a message to its handler as Lambda or Batch would; raises when the handler asks for it again."""
+    import preprocess
+    import promote
+    import train
+    from tidemill.training import job
+
+    if message["stage"] == "job":
+        names = {"TIDEMILL_MODEL": message["model"], "TIDEMILL_RUN": message["run"]}
+        import os
+
+        code = job.main({**os.environ, **names, "AWS_BATCH_JOB_ID": message["job"]})
+        assert code == 0, f"the job ended with {code}"
+        return
+    record = {"messageId": "1", "receiptHandle": "r", "body": message["body"]}
+    handlers = {"preprocess": preprocess.handler, "train": train.handler, "promote": promote.handler}
+    answer = handlers[message["stage"]]({"Records": [{**record, "attributes": {"ApproximateReceiveCount": "1"}}]}, None)
+    assert answer == {"batchItemFailures": []}
+
+
+def waiting(world: World) -> list[dict[str, Any]]:
+    """What the handled messages caused: events to their queues, jobs to Batch, each taken once from the world."""
+    routes = {"DatasetReady": "train", "VersionRegistered": "promote"}
+    found = [
+        {"stage": routes[event["detail-type"]], "body": json.dumps(event)}
+        for event in world.events
+        if event["detail-type"] in routes
+    ]
+    found += [{"stage": "job", **job} for job in world.jobs]
+    world.events, world.jobs = [], []
+    return found
+
+
+def job_event(message: dict[str, Any], status: str = "SUCCEEDED") -> dict[str, Any]:
+    """What Batch tells of a job's end."""
+    names = {"model": message["model"], "run": message["run"]}
+    detail = {"jobId": message["job"], "status": status, "parameters": names}
+    return {"stage": "promote", "body": json.dumps({"detail-type": "Batch Job State Change", "detail": detail})}
+
+
+def turn(world: World, queue: list[dict[str, Any]], crash: Callable[[dict[str, Any]], tuple[int, bool] | None]) -> int:
+    """Deliver until nothing is left; a crashed message comes back. Returns how many crashes there were."""
+    crashes = 0
+    while queue:
+        message = queue.pop(0)
+        point = crash(message)
+        try:
+            with world.crashing(*(point or (None, False))):
+                handle(message)
+        except Crash:
+            crashes += 1
+            queue.insert(0, message)
+            queue += waiting(world)
+            continue
+        queue += waiting(world)
+        if message["stage"] == "job":
+            queue.append(job_event(message))
+    return crashes
+
+
+def count_calls(world: World, model: str) -> dict[str, list[str]]:
+    """The AWS calls each handler makes when nothing goes wrong."""
+    counts: dict[str, list[str]] = {}
+    queue = [start(world, model)]
+    while queue:
+        message = queue.pop(0)
+        with world.crashing(None, False) as calls:
+            handle(message)
+        counts.setdefault(message["stage"], calls.seen)
+        queue += waiting(world)
+        if message["stage"] == "job":
+            queue.append(job_event(message))
+    return counts
+
+
+def check(world: World, model: str) -> None:
+    """The invariants, after the last message was handled."""
+    (run,) = world.registry.runs(model)
+    assert run["state"] == "READY", run
+    assert run["decision"]["promoted"], run["decision"]
+    (version,) = world.registry.versions(model)
+    alias = world.registry.alias(model)
+    assert alias is not None and alias["version"] == version["version"] == run["version"] == 1
+    listed = world.artifacts.read_json(alias["bundle"] + manifest.NAME)
+    for entry in listed["files"]:
+        assert len(world.artifacts.read_bytes(alias["bundle"] + entry["name"])) == entry["size_bytes"]
+    assert world.uploads.read_bytes(run["upload"]["key"]) == table()
+    assert run["rows"]["read"] == run["rows"]["used"] + run["rows"]["quarantined"] == 240
+    assert [move["rev"] for move in world.registry.moves(model)] == list(range(alias["rev"], 0, -1))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_handler_killed_at_any_call_loses_nothing_and_doubles_nothing(
+    world: World, stage: str, new_model: Any, record_property: Any
+) -> None:
+    names = count_calls(world, new_model())[stage]
+    assert len(names) >= 4, f"{stage} is expected to talk to AWS"
+    for number in range(1, len(names) + 1):
+        for after in (False, True):
+            model = new_model()
+            left = {"crashes": 1}
+
+            def crash(
+                message: dict[str, Any], number: int = number, after: bool = after, left: dict[str, int] = left
+            ) -> tuple[int, bool] | None:
+                if message["stage"] != stage or not left["crashes"]:
+                    return None
+                left["crashes"] -= 1
+                return number, after
+
+            assert turn(world, [start(world, model)], crash) == 1, f"{stage} made no call number {number}"
+            check(world, model)
+    record_property(f"crash points in {stage}", 2 * len(names))
+    print(f"\n{stage}: {len(names)} calls, {2 * len(names)} crashes: {', '.join(names)}")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_crashes_everywhere_at_random_still_end_with_one_version(world: World, new_model: Any, seed: int) -> None:
+    draw, model = random.Random(seed), new_model()
+
+    def crash(message: dict[str, Any]) -> tuple[int, bool] | None:
+        return (draw.randint(1, 20), draw.random() < 0.5) if draw.random() < 0.6 else None
+
+    turn(world, [start(world, model)], crash)
+    check(world, model)
+
+
+def test_every_message_delivered_twice_makes_one_version(world: World, new_model: Any) -> None:
+    model = new_model()
+    queue = [start(world, model)]
+    while queue:
+        message = queue.pop(0)
+        handle(message)
+        handle(message)
+        queue += waiting(world)
+        if message["stage"] == "job":
+            queue.append(job_event(message))
+    check(world, model)
+
+
+def test_jobs_that_end_in_reverse_order_leave_the_later_upload_serving(world: World, new_model: Any) -> None:
+    model = new_model()
+    for seed, at in ((1, "2026-01-01T00:00:01.000Z"), (2, "2026-01-01T00:00:02.000Z")):
+        handle(start(world, model, seed, at))
+    for message in [item for item in waiting(world) if item["stage"] == "train"]:
+        handle(message)
+    for message in reversed(waiting(world)):
+        handle(message)
+        handle(job_event(message))
+    alias = world.registry.alias(model)
+    later = world.registry.runs(model)[0]
+    assert alias is not None and alias["run"] == later["run"]
+    older = world.registry.runs(model)[1]
+    assert older["decision"]["code"] == "OLDER_UPLOAD" and not older["decision"]["promoted"]
+
+
+def test_the_same_bytes_uploaded_twice_train_once(world: World, new_model: Any) -> None:
+    model = new_model()
+    turn(world, [start(world, model)], lambda message: None)
+    again = start(world, model)
+    (upload,) = uploads_of(again["body"])
+    later = Upload(**{**upload.to_json(), "sequencer": "0B", "time": "2026-01-02T00:00:00.000Z"})
+    handle({"stage": "preprocess", "body": notification_of(later)})
+    for message in waiting(world):
+        handle(message)
+    assert not world.jobs, "no job for data that has a version"
+    for message in waiting(world):
+        handle(message)
+    assert [version["version"] for version in world.registry.versions(model)] == [1]
+    alias = world.registry.alias(model)
+    assert alias is not None and alias["order"].startswith("2026-01-02")
+
+
+def test_a_job_that_fails_ends_its_run_with_a_reason(world: World, new_model: Any) -> None:
+    model = new_model()
+    handle(start(world, model))
+    (message,) = waiting(world)
+    handle(message)
+    (job,) = waiting(world)
+    event = job_event(job, "FAILED")
+    body = json.loads(event["body"])
+    body["detail"]["container"] = {"exitCode": 137, "logStreamName": "training/default/1"}
+    handle({"stage": "promote", "body": json.dumps(body)})
+    (run,) = world.registry.runs(model)
+    assert (run["state"], run["reason"]["code"]) == ("FAILED", "OUT_OF_MEMORY")
+    assert run["reason"]["remedy"] and run["reason"]["where"] == "training/default/1"
+
+
+def test_two_jobs_for_one_run_do_the_work_once(world: World, new_model: Any) -> None:
+    model = new_model()
+    handle(start(world, model))
+    (message,) = waiting(world)
+    handle(message)
+    (job,) = waiting(world)
+    results: list[Any] = []
+
+    def run_job(name: str) -> None:
+        from tidemill.training import job as module
+
+        stop = threading.Event()
+        names = {"AWS_BATCH_JOB_ID": name}
+        code = module.work(job["model"], job["run"], world.registry, world.artifacts, stop, environment=names)
+        results.append(code)
+
+    threads = [threading.Thread(target=run_job, args=(f"job-{index}",)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [0] * 4
+    handle(job_event(job))
+    check(world, model)
