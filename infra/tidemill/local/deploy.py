@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.local.adopt import adopt
 from tidemill.local.clients import admin_client
+from tidemill.local.definitions import Catalogue, pseudo_parameters, read_catalogue
 from tidemill.local.errors import DeployFailed
 from tidemill.local.package import Package, package
 from tidemill.local.state import Secrets
@@ -47,7 +48,8 @@ def plan(root: Path, secrets: Secrets, parameters: Mapping[str, str] | None = No
     declared = template.get("Parameters", {})
     given = {"Stage": "local", **(parameters or {})}
     used = {name: value for name, value in given.items() if name in declared}
-    text = json.dumps([template, used], sort_keys=True, default=str)
+    nested = [path.read_text() for path in sorted((root / "infra").glob("*.yaml"))]
+    text = json.dumps([template, used, nested], sort_keys=True, default=str)
     return Plan(template, tuple(packages), used, bucket, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -115,6 +117,19 @@ def describe(endpoint: str, secrets: Secrets, name: str = STACK) -> Deployed:
         {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])},
         {item["LogicalResourceId"]: item.get("PhysicalResourceId", "") for item in resources},
     )
+
+
+def catalogue(root: Path, endpoint: str, secrets: Secrets, wanted: Plan, deployed: Deployed, name: str) -> Catalogue:
+    """What local Batch offers for this deployment."""
+    known: dict[str, Any] = {**pseudo_parameters(secrets.account, name), **deployed.outputs, **deployed.resources}
+    iam = admin_client("iam", endpoint, secrets)
+    for logical, resource in wanted.template["Resources"].items():
+        physical = deployed.resources.get(logical)
+        if physical and resource["Type"] == "AWS::IAM::Role":
+            known[f"{logical}.Arn"] = iam.get_role(RoleName=physical)["Role"]["Arn"]
+        elif physical and resource["Type"] == "AWS::S3::Bucket":
+            known[f"{logical}.Arn"] = f"arn:aws:s3:::{physical}"
+    return read_catalogue(root, known, wanted.parameters)
 
 
 def stack_status(cloudformation: Any, name: str) -> str | None:

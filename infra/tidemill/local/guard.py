@@ -28,6 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API_PREFIX = "/_aws/execute-api/"
+JOB_PATH = "/_tidemill/jobs/"
 _API_HOST = re.compile(r"([a-f0-9]{8})\.execute-api\.localhost(:\d+)?")
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?")
 _SERVICE = re.compile(r"(?:Credential=)?[^/,\s]*/[^/,]*/[^/,]*/([^/,]*)/")
@@ -88,12 +89,18 @@ class Caller:
         return self.path[len(API_PREFIX) :].split("/", 1)[0] if self.path.startswith(API_PREFIX) else None
 
 
-def caller_of(scope: Scope, admin: str) -> Caller:
-    """Read a request's headers and query once, lines that repeat joined as MiniStack joins them."""
+def joined_headers(scope: Scope) -> dict[str, str]:
+    """The headers by name, lines that repeat joined as MiniStack joins them."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def caller_of(scope: Scope, admin: str) -> Caller:
+    """Read a request's headers and query once."""
+    headers = joined_headers(scope)
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     signed = headers.get("authorization", "")
     service = _SERVICE.search(signed)
@@ -121,7 +128,7 @@ def refusal(caller: Caller, root_key: str) -> Refusal | None:
     if caller.api is not None:
         return None
     if caller.path.startswith("/_") or caller.path == "/health":
-        return None if _is_custom_resource_answer(caller) else ADMIN_ONLY
+        return None if _is_for_jobs(caller) or _is_custom_resource_answer(caller) else ADMIN_ONLY
     if caller.key:
         return ROOT_KEY if caller.key in ("test", root_key) or re.fullmatch(r"\d{12}", caller.key) else None
     if caller.method == "POST" and caller.form and _BUCKET.fullmatch(caller.path):
@@ -129,6 +136,11 @@ def refusal(caller: Caller, root_key: str) -> Refusal | None:
     if caller.method == "OPTIONS" and caller.origin is not None:
         return None
     return NO_KEY
+
+
+def _is_for_jobs(caller: Caller) -> bool:
+    """A job fetches the keys of its role from local Batch, with a token of its own."""
+    return caller.method == "GET" and not caller.browser and caller.path.startswith(JOB_PATH)
 
 
 def _is_custom_resource_answer(caller: Caller) -> bool:
@@ -180,7 +192,7 @@ class Guard:
             await refuse(reason, caller, send)
         elif caller.api is not None:
             await self._call_api(caller, scope, receive, send)
-        elif caller.service == "batch" and self.batch is not None:
+        elif self.batch is not None and (caller.service == "batch" or _is_for_jobs(caller)):
             await self.batch(scope, receive, send)
         else:
             await self.inner(_without_admin(scope), receive, send)

@@ -76,7 +76,7 @@ def stop(pid: int, known: str) -> None:
 
 def healthy(port: int, secrets: Secrets) -> bool:
     """Whether our own server answers there: only it knows the admin key."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     try:
         connection.request("GET", "/_ministack/health", headers={ADMIN_HEADER: secrets.admin})
         return bool(json.load(connection.getresponse())["auth"] == "enabled")

@@ -12,7 +12,7 @@ from tidemill.core.rebuild import rebuild
 from tidemill.core.registry import Item, Registry
 from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of
-from tidemill.local.stack import Stack
+from tidemill.local.stack import Stack, settled
 
 ALIVE = {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
 
@@ -34,6 +34,7 @@ def recover(stack: Stack, report: Report = silent) -> dict[str, int]:
     lost = _lost_uploads(registry, uploads)
     for upload in lost:
         sqs.send_message(QueueUrl=outputs["PreprocessQueueUrl"], MessageBody=notification_of(upload))
+    settled(stack.state)
     resumed = len(unfinished) + len(lost)
     report(Progress("recovering", message=f"{sum(counts.values())} items restored, {resumed} runs go on"))
     return {**counts, "resumed": resumed}

@@ -11,9 +11,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
 
 from tidemill.local.guard import Application, Guard, Message, Receive, Scope, Send
 from tidemill.local.state import REGION, Folder, Secrets, identity, read_secrets, write_json
@@ -22,6 +22,7 @@ MINISTACK = "1.5.33"
 API_CALLS = 4  # concurrent calls of the HTTP API: one worker process each
 FUNCTIONS = 32  # concurrent invocations in all; a throttled queue message waits out its visibility, so leave room
 KEEP_ALIVE_S = 75
+GRACE_S = 3
 
 
 def settings(folder: Folder, secrets: Secrets, port: int) -> dict[str, str]:
@@ -49,14 +50,14 @@ def settings(folder: Folder, secrets: Secrets, port: int) -> dict[str, str]:
     }
 
 
-def with_stop(inner: Application, stop: Any) -> Application:
-    """Run `stop` before MiniStack saves its state, so that no function or job still changes it."""
+def without_workers(inner: Application, end_workers: Callable[[], None]) -> Application:
+    """End the function workers just before MiniStack saves its state, so that none still changes it."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         async def received() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                await stop()
+                await asyncio.to_thread(end_workers)
             return message
 
         await inner(scope, received if scope["type"] == "lifespan" else receive, send)
@@ -74,13 +75,8 @@ async def serve(folder: Folder, secrets: Secrets, port: int) -> None:
     from tidemill.local.batch import Batch
 
     batch = Batch(folder, secrets, port)
-
-    async def stop() -> None:
-        await asyncio.to_thread(lambda_runtime.reset)
-        await batch.stop()
-
     guard = Guard(
-        with_stop(app, stop),
+        without_workers(app, lambda_runtime.reset),
         admin=secrets.admin,
         root_key=secrets.root_access_key_id,
         batch=batch.application,
@@ -89,12 +85,17 @@ async def serve(folder: Folder, secrets: Secrets, port: int) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
-    config.graceful_timeout = 3
-    stopping = asyncio.Event()
+    config.graceful_timeout = GRACE_S
+    asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+
+    async def stopped() -> None:
+        await asked.wait()
+        await batch.stop()  # while the stack still answers: a job saves its state on the way out
+
     batch.start()
-    await hypercorn.asyncio.serve(guard, config, shutdown_trigger=stopping.wait)
+    await hypercorn.asyncio.serve(guard, config, shutdown_trigger=stopped)
 
 
 def main() -> None:

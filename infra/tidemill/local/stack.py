@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.local import deploy, process
 from tidemill.local.clients import admin_client, root_client
+from tidemill.local.definitions import save_catalogue
 from tidemill.local.state import (
     REGION,
     Folder,
@@ -93,6 +94,8 @@ def up(
         secrets = _administrator(running.endpoint, secrets, folder)
         wanted = deploy.plan(root, secrets, parameters)
         deployed = _deployed(running, secrets, wanted, report)
+        if wanted.digest != running.digest or not folder.catalogue.exists():
+            save_catalogue(folder, deploy.catalogue(root, running.endpoint, secrets, wanted, deployed, running.name))
         stack = replace(
             running,
             root=root.resolve(),
@@ -148,6 +151,7 @@ def _start(folder: Folder, secrets: Secrets, port: int, report: Report) -> Stack
     if folder.running.exists():
         report(Progress("start", 0, 1, "The last stop was not clean: keeping the objects, making the rest anew"))
         folder.unsettled.touch()
+        folder.catalogue.unlink(missing_ok=True)  # no job starts before its role and its table are there again
         shutil.rmtree(folder.services, ignore_errors=True)
     report(Progress("start", 0, 1, f"Starting on port {port}"))
     return _read(folder, secrets, port, process.start(folder.create(), secrets, port))

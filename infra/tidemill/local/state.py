@@ -43,6 +43,11 @@ class Folder:
         return self.root / "batch"
 
     @property
+    def catalogue(self) -> Path:
+        """The queues and job definitions that were deployed."""
+        return self.batch / "catalogue.json"
+
+    @property
     def logs(self) -> Path:
         """server.log, guard.log and jobs/."""
         return self.root / "logs"
