@@ -10,14 +10,14 @@ from fastapi.responses import JSONResponse
 
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
+from tidemill.core.version import VERSION
 from tidemill.serving.app import models, pages, predictions, problems, runs, shapes, uploads
 from tidemill.serving.app.access import ANYONE, may
 from tidemill.serving.app.entrance import Entrance
 from tidemill.serving.app.world import Door, Registry, World
 
-__all__ = ["VERSION", "build"]
+__all__ = ["build"]
 
-VERSION = "0.1.0"
 _ABOUT = (
     "Drop a data set in a bucket, get a model behind an API. "
     "Every route but /health needs a key: 'x-api-key: KEY' or 'Authorization: Bearer KEY'. "

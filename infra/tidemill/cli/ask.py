@@ -1,0 +1,106 @@
+"""tidemill predict and explain: rows in, answers of the version in service out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tidemill.cli.rows import batches, read_rows
+from tidemill.cli.screen import Screen, bar, number
+from tidemill.cli.session import Session, json_option, pass_session
+
+Item = dict[str, Any]
+SHOWN = 100  # rows in a table for a person; --json has all
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def rows_options(command: Command) -> Command:
+    """The two ways to give rows."""
+    command = click.option("--file", "-f", "file", help="Rows in CSV or JSON lines; '-' reads standard input.")(command)
+    return click.option("--row", help='One row as JSON: \'{"age": 39, "job": "clerk"}\'.')(command)
+
+
+@click.command()
+@click.argument("model")
+@rows_options
+@json_option
+@pass_session
+def predict(session: Session, model: str, row: str | None, file: str | None) -> None:
+    """Predict rows with MODEL's version in service."""
+    found = ask(session, model, "predict", read_rows(row, file), {})
+    show_predictions(session.screen, found)
+    session.screen.document(found)
+
+
+@click.command()
+@click.argument("model")
+@rows_options
+@click.option("--target", help="The label to explain (default: the predicted one).")
+@json_option
+@pass_session
+def explain(session: Session, model: str, row: str | None, file: str | None, target: str | None) -> None:
+    """Say what every column of a row added to MODEL's prediction."""
+    found = ask(session, model, "explain", read_rows(row, file), {"target": target} if target else {})
+    show_explanations(session.screen, found)
+    session.screen.document(found)
+
+
+def ask(session: Session, model: str, verb: str, rows: list[Item], more: Item) -> Item:
+    """The answers for all rows, in as many requests as it takes; every list of the answers joined."""
+    api = session.api("predict")
+    joined: Item = {}
+    for batch in batches(rows):
+        answer = api.post(f"/models/{model}/{verb}", {"rows": batch, **more})
+        for name, value in answer.items():
+            joined[name] = [*joined.get(name, []), *value] if isinstance(value, list) else value
+    return joined
+
+
+def show_predictions(screen: Screen, found: Item) -> None:
+    """A line a row: the label and its probability, or the value."""
+    predictions = found.get("predictions", [])
+    rows = [(place, *_shown(item)) for place, item in enumerate(predictions[:SHOWN], start=1)]
+    screen.table(["row", "prediction", ""], rows, f"{found.get('model')} version {found.get('version')}")
+    if len(predictions) > SHOWN:
+        screen.say(f"... and {len(predictions) - SHOWN} more rows; --json prints all.")
+
+
+def _shown(item: Item) -> tuple[str, str]:
+    if "label" not in item:
+        return number(item.get("value")), ""
+    ranked = sorted((item.get("probabilities") or {}).items(), key=lambda pair: -pair[1])
+    return str(item["label"]), "  ".join(f"{label} {value:.1%}" for label, value in ranked[:5])
+
+
+def show_explanations(screen: Screen, found: Item) -> None:
+    """A table a row: every column, its value, what it added, and a bar."""
+    for place, (prediction, about) in enumerate(explained(found)[:SHOWN], start=1):
+        label, chances = _shown(prediction)
+        screen.say(f"Row {place}: {label}  {chances}".rstrip(), "bold")
+        what = f"the probability of {about['target']}" if about.get("target") is not None else "the value"
+        screen.say(f"{what} goes from {number(about.get('baseline'))} (average) to {number(about.get('prediction'))}:")
+        parts = about.get("contributions", [])
+        largest = max((abs(part["contribution"]) for part in parts), default=0.0)
+        rows = [
+            (
+                part["column"],
+                _value(part.get("value")),
+                f"{part['contribution']:+.4g}",
+                bar(part["contribution"], largest),
+            )
+            for part in parts
+        ]
+        screen.table(["column", "value", "adds", ""], rows)
+
+
+def explained(found: Item) -> list[tuple[Item, Item]]:
+    """Predictions with their explanations, which stand beside them or within them."""
+    predictions = found.get("predictions", [])
+    beside = found.get("explanations") or []
+    return [(item, beside[place] if place < len(beside) else item) for place, item in enumerate(predictions)]
+
+
+def _value(value: Any) -> str:
+    return "(none)" if value is None else number(value)
