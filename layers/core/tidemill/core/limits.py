@@ -1,0 +1,49 @@
+"""Every limit on what is read, in one table: its value, its unit and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound and why it stands where it stands."""
+
+    value: int
+    unit: str
+    reason: str
+
+
+LIMITS: dict[str, Limit] = {
+    "upload": Limit(GIB, "bytes", "one presigned POST; what a function reads within its time"),
+    "expansion_ratio": Limit(100, "times", "text packs 3 to 20 times; more is a bomb"),
+    "expansion_floor": Limit(64 * MIB, "bytes", "below this an unpacked file harms nobody, whatever its ratio"),
+    "expanded": Limit(4 * GIB, "bytes", "the disk of a function holds it twice"),
+    "columns": Limit(2_000, "columns", "wider tables cost readers gigabytes for a few rows"),
+    "rows": Limit(10_000_000, "rows", "8 bytes of hash a row stay in memory"),
+    "line": Limit(MIB, "characters", "a longer line is a file without line breaks"),
+    "field": Limit(64 * KIB, "characters", "a longer cell is a document, or a quote nobody closed"),
+    "marks": Limit(64, "combining marks", "no script stacks more on one letter"),
+    "column_name": Limit(256, "characters", "names become keys, labels and headings"),
+    "parquet_footer": Limit(16 * MIB, "bytes", "the footer is parsed before anything else is known"),
+    "parquet_group": Limit(GIB, "bytes", "a row group is the least that Parquet can read"),
+    "json_depth": Limit(32, "levels", "deeper nesting is an attack, not a record"),
+    "json_document": Limit(64 * MIB, "bytes", "column-oriented JSON has to be read whole"),
+    "chunk_rows": Limit(65_536, "rows", "the unit of work; bounds memory for narrow tables"),
+    "chunk": Limit(8 * MIB, "bytes", "the unit of work; bounds memory for wide tables"),
+    "good_rows": Limit(50, "rows", "fewer cannot be split, let alone learned from"),
+    "classes": Limit(1_000, "classes", "more are names, not classes"),
+    "class_rows": Limit(2, "rows", "a class seen once cannot be both learned and tested"),
+    "levels": Limit(1_000, "levels", "the most frequent values of a category that a model tells apart"),
+    "distinct_levels": Limit(50_000, "values", "a text column with more values names rows"),
+    "level_budget": Limit(1_000_000, "values", "counted values of all categories together, to bound memory"),
+    "quarantine_text": Limit(2_000, "characters", "enough of a bad row to recognise it"),
+    "reason_text": Limit(200, "characters", "enough of a bad value to recognise it"),
+}
+
+
+def limit(name: str) -> int:
+    """The value of one limit."""
+    return LIMITS[name].value

@@ -1,0 +1,99 @@
+"""Decide what the columns of a table are, which is the target, and which task it sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tidemill.core.errors import BadTable
+from tidemill.core.prepare import kinds, private, target
+from tidemill.core.prepare.evidence import Evidence
+from tidemill.core.prepare.kinds import CATEGORY, FEATURE, Plan
+from tidemill.core.prepare.passes import Gathered
+from tidemill.core.readers.chunks import Table, Warned
+from tidemill.core.spec import Spec
+
+_SET_ASIDE = frozenset({"COLUMN_NESTED", "COLUMN_UNSUPPORTED_TYPE", "VALUE_NUL"})
+_RESCUE = ("text", "identifier", "constant")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The plan of every column in file order, the task, how the target was found, and what to tell a person."""
+
+    plans: list[Plan]
+    task: target.Task
+    sentence: str
+    warnings: list[Warned]
+
+
+def decide(table: Table, found: Gathered, spec: Spec) -> Decided:
+    """What is to be done with every column of a table."""
+    warnings: list[Warned] = []
+    names = tuple(found.evidence)
+    choice = target.choose(names, getattr(table, "given", names), spec.data.target)
+    fraction = spec.preprocess.max_bad_fraction
+    task = _task(found.evidence[choice.name], spec, fraction, warnings)
+    plans = []
+    for name, evidence in found.evidence.items():
+        if name == choice.name:
+            plans.append(task.plan)
+            continue
+        plans.append(_plan(evidence, spec, fraction, warnings))
+    warnings += _unknown_columns(names, spec)
+    if not any(plan.role == FEATURE for plan in plans):
+        plans = _rescued(plans, found, choice.name, table.warnings, warnings)
+    return Decided(plans, task, choice.sentence, warnings)
+
+
+def _task(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned]) -> target.Task:
+    notes: list[Warned] = []
+    plan = kinds.decide(evidence, fraction, notes)
+    left_out = ("COLUMN_TEXT", "COLUMN_IDENTIFIER", "COLUMN_CONSTANT", "COLUMN_ALL_NULL")
+    warnings += [note for note in notes if note.code not in left_out]
+    return target.infer(evidence, plan, spec.data.task)
+
+
+def _plan(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned]) -> Plan:
+    if evidence.name in spec.data.drop:
+        return kinds.dropped(kinds.decide(evidence, fraction, []), "user")
+    if evidence.name in spec.data.id:
+        return kinds.dropped(kinds.decide(evidence, fraction, []), "identifier")
+    warnings += private.warnings_for(evidence)
+    return kinds.decide(evidence, fraction, warnings)
+
+
+def _unknown_columns(names: tuple[str, ...], spec: Spec) -> list[Warned]:
+    unknown = [name for name in (*spec.data.drop, *spec.data.id) if name not in names]
+    return [
+        Warned("COLUMN_NOT_FOUND", f"The specification leaves out {name!r}, but there is no such column.", name,
+               f"Columns are {', '.join(names[:30])}.")
+        for name in unknown
+    ]
+
+
+def _rescued(
+    plans: list[Plan], found: Gathered, target_name: str, notes: list[Warned], warnings: list[Warned]
+) -> list[Plan]:
+    """One column taken back where all were left out, so that the gate can judge; raises where nothing could vary."""
+    others = [plan for plan in plans if plan.name != target_name and plan.reason != "user"]
+    if not others or all(plan.name in () for plan in others):
+        raise BadTable("There is no column to learn from.", code="NO_FEATURES", remedy="Upload columns beside the target.")
+    varied = [plan for plan in others if plan.reason in ("text", "identifier")]
+    if not varied and not any(note.code in _SET_ASIDE for note in notes):
+        raise BadTable(
+            "All rows are equal but for the target: there is nothing to learn from.",
+            code="NO_SIGNAL",
+            remedy="Upload columns that differ between rows.",
+        )
+    hidden = {plan.name: bool(private.kinds_of(found.evidence[plan.name])) for plan in others}
+    usable = [plan for plan in others if plan.reason in _RESCUE]
+    if not usable:
+        raise BadTable("Every column beside the target is empty.", code="NO_FEATURES", remedy="Upload columns with values.")
+    best = min(usable, key=lambda plan: (hidden[plan.name], _RESCUE.index(plan.reason or "")))
+    warnings.append(
+        Warned("NO_USEFUL_FEATURES", f"Every column was left out; {best.name!r} is kept so that there is a model, which"
+               " cannot be better than a guess.", best.name, "Upload columns that describe the rows."))
+    private_one = hidden[best.name]
+    back = replace(best, role=FEATURE, reason=None, private=private_one,
+                   kind=CATEGORY if private_one else best.kind)
+    return [back if plan.name == best.name else plan for plan in plans]

@@ -1,0 +1,98 @@
+"""What schema.json and profile.json say about a dataset."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tidemill.core.prepare import target
+from tidemill.core.prepare.deciding import Decided
+from tidemill.core.prepare.kinds import CATEGORY, FEATURE, NUMBER, TARGET, Plan
+from tidemill.core.prepare.measure import CategoryMeasure, NumberMeasure
+from tidemill.core.prepare.measuring import Measured
+from tidemill.core.prepare.passes import Gathered
+from tidemill.core.prepare.split import Split
+from tidemill.core.readers.chunks import Table
+from tidemill.core.spec import Spec
+
+FORMAT = 1
+
+
+def schema_of(
+    model: str, dataset: str, spec: Spec, decided: Decided, found: Gathered, measured: Measured, labels: list[str],
+    rows: dict[str, int],
+) -> dict[str, Any]:
+    """The schema: what the columns are and what the model is to predict."""
+    log1p = spec.preprocess.skew == "log1p"
+    return {
+        "format": FORMAT,
+        "model": model,
+        "dataset": dataset,
+        "target": decided.task.plan.name,
+        "task": task_of(decided, labels),
+        "labels": labels,
+        "target_log1p": log1p and _target_is_skewed(measured.target),
+        "columns": [_column(plan, found, measured, labels, log1p) for plan in decided.plans],
+        "rows": rows,
+        "shuffle": spec.preprocess.shuffle,
+        "spec": {name: value for name, value in spec.to_json().items() if name in ("data", "preprocess", "split")},
+    }
+
+
+def task_of(decided: Decided, labels: list[str]) -> str:
+    """The task, now that classes too small to learn are gone."""
+    if decided.task.name == target.REGRESSION:
+        return target.REGRESSION
+    return target.BINARY if len(labels) == 2 else target.MULTICLASS
+
+
+def _target_is_skewed(measure: NumberMeasure | CategoryMeasure) -> bool:
+    return isinstance(measure, NumberMeasure) and measure.moments.least > 0 and measure.moments.skew > 1
+
+
+def _column(plan: Plan, found: Gathered, measured: Measured, labels: list[str], log1p: bool) -> dict[str, Any]:
+    kind = CATEGORY if plan.role == TARGET and labels else plan.kind
+    entry: dict[str, Any] = {"name": plan.name, "kind": kind, "role": plan.role, "reason": plan.reason}
+    if plan.order:
+        entry["order"] = plan.order
+    if plan.unit:
+        entry["unit"] = plan.unit
+    if plan.comma_decimal:
+        entry["decimal_comma"] = True
+    if plan.role not in (FEATURE, TARGET):
+        evidence = found.evidence[plan.name]
+        return {**entry, "missing": evidence.missing, "distinct": evidence.distinct}
+    measure = measured.target if plan.role == TARGET else measured.columns[plan.name]
+    entry |= measure.schema()
+    if plan.private:
+        entry["levels"] = []
+    if plan.kind == NUMBER and isinstance(measure, NumberMeasure):
+        entry["log1p"] = log1p and plan.role == FEATURE and measure.moments.least >= 0 and measure.moments.skew > 1
+    return entry
+
+
+def profile_of(
+    table: Table, decided: Decided, measured: Measured, divided: Split, rows: dict[str, int], codes: Counter[str],
+    duplicates: int,
+) -> dict[str, Any]:
+    """The profile: what was found in the file and what was made of it, for a person."""
+    columns: dict[str, NumberMeasure | CategoryMeasure] = {**measured.columns, measured.target_name: measured.target}
+    return {
+        "format": FORMAT,
+        "source": table.facts,
+        "encoding": table.facts.get("encoding"),
+        "delimiter": table.facts.get("delimiter"),
+        "header": table.facts.get("header", True),
+        "target": {"name": decided.task.plan.name, "how": f"{decided.sentence} {decided.task.sentence}"},
+        "split": {"method": divided.method, "how": divided.sentence},
+        "statistics_over": "all used rows",
+        "rows": rows,
+        "quarantined": dict(sorted(codes.items())),
+        "duplicate_rows": duplicates,
+        "columns": {
+            plan.name: {"kind": plan.kind, "role": plan.role, **columns[plan.name].profile()}
+            for plan in decided.plans
+            if plan.name in columns and not plan.private
+        },
+        "warnings": [warned.to_json() for warned in decided.warnings],
+    }

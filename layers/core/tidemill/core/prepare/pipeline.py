@@ -1,0 +1,300 @@
+"""From a file to a dataset folder: read, decide, convert, measure, split, write; bounded in memory throughout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from tidemill.core import manifest
+from tidemill.core.errors import BadTable
+from tidemill.core.limits import MIB, limit
+from tidemill.core.names import check_model
+from tidemill.core.prepare import deciding, passes, target
+from tidemill.core.prepare.documents import profile_of, schema_of
+from tidemill.core.prepare.kinds import CATEGORY, DROPPED, FEATURE, Plan
+from tidemill.core.prepare.measure import CategoryMeasure, NumberMeasure
+from tidemill.core.prepare.measuring import Measured, measure
+from tidemill.core.prepare.quarantine import Quarantine
+from tidemill.core.prepare.shards import HASH, ROW, ShardWriter
+from tidemill.core.prepare.split import SPLITS, Split, divide, missing_classes
+from tidemill.core.prepare.spool import Spool
+from tidemill.core.progress import Progress, Report, silent
+from tidemill.core.readers.chunks import Table, Warned
+from tidemill.core.readers.opening import open_table
+from tidemill.core.spec import Spec
+
+PREPARE_CODE = 1  # part of every dataset's id: raise it when the same file would give other rows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset that was written: its id, its folder, and what schema.json and profile.json say."""
+
+    dataset: str
+    folder: Path
+    schema: dict[str, Any]
+    profile: dict[str, Any]
+    rows: dict[str, int]
+
+
+def prepare(
+    source: Path | BinaryIO, filename: str, spec: Spec, out: Path, *, model: str, report: Report = silent
+) -> Prepared:
+    """Make a dataset in the folder `out` from a file; raises BadTable, saying why, where the file cannot be used."""
+    check_model(model)
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty: a dataset is written into a folder of its own")
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        path = source if isinstance(source, Path) else _copied(source, work / "source")
+        return _Preparation(path, filename, spec, out, work, model, report).run()
+    except BaseException:
+        for leftover in out.iterdir():
+            leftover.unlink()
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def dataset_id(content_sha256: str, spec: Spec) -> str:
+    """The id of the dataset that a file gives under a specification: the same content and wishes, the same id."""
+    wishes = {name: value for name, value in spec.to_json().items() if name in ("data", "preprocess", "split")}
+    text = json.dumps([content_sha256, wishes, PREPARE_CODE], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "d-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _copied(source: BinaryIO, path: Path) -> Path:
+    size = 0
+    with path.open("wb") as file:
+        while block := source.read(MIB):
+            size += len(block)
+            if size > limit("upload"):
+                raise BadTable(
+                    f"The file has more than {limit('upload'):,} bytes.",
+                    code="FILE_TOO_LARGE",
+                    remedy="Upload fewer rows, or Parquet.",
+                )
+            file.write(block)
+    return path
+
+
+class _Preparation:
+    """One file on its way to a dataset; each method is a step, in the order of `run`."""
+
+    def __init__(
+        self, path: Path, filename: str, spec: Spec, out: Path, work: Path, model: str, report: Report
+    ) -> None:
+        self.path, self.filename, self.spec, self.out = path, filename, spec, out
+        self.model, self.report = model, report
+        self.raw, self.typed = Spool(work / "raw"), Spool(work / "typed")
+        self.fraction = spec.preprocess.max_bad_fraction
+
+    def run(self) -> Prepared:
+        """Every step, from the file to its dataset."""
+        table = open_table(self.path, self.filename)
+        self.quarantine = Quarantine(self.out)
+        try:
+            found = self._read(table)
+            decided = deciding.decide(table, found, self.spec)
+            recipe = self._recipe(decided)
+            converted = passes.convert_all(self.raw, self.typed, recipe, self.quarantine, self.report)
+            self.quarantine.check(found.read, self.fraction, final=True)
+            kept = self._kept(converted, decided)
+            measured = measure(self.typed, recipe, kept.keep, kept.labels, self.report)
+        finally:
+            self.quarantine.close()
+        decided, recipe, kept = self._leaks(decided, recipe, measured, kept)
+        divided = self._divide(kept, decided)
+        self._write(recipe, kept, divided, measured)
+        return self._finish(table, found, decided, kept, divided, measured)
+
+    def _read(self, table: Table) -> passes.Gathered:
+        found = passes.gather(table, self.raw, self.quarantine, self.fraction, self.report)
+        if not found.read:
+            raise BadTable("The table has no rows.", code="NO_ROWS", remedy="Upload a table with rows below its header.")
+        if found.read < limit("good_rows"):
+            raise _too_few(found.read, found.read)
+        self.quarantine.check(found.read, self.fraction, final=True)
+        return found
+
+    def _recipe(self, decided: deciding.Decided) -> passes.Recipe:
+        classes = decided.task.name != target.REGRESSION
+        features = [plan for plan in decided.plans if plan.role == FEATURE]
+        return passes.Recipe(features, decided.task.plan, classes, self.spec.preprocess.missing == "drop")
+
+    def _kept(self, converted: passes.Converted, decided: deciding.Decided) -> Kept:
+        """Which converted rows are used: without duplicates, if so asked, and without classes too small to learn."""
+        keep, duplicates = _first_of_equals(converted.hashes, converted.targets)
+        name = decided.task.plan.name
+        if self.spec.preprocess.duplicates == "drop":
+            self._set_aside(~keep, "DUPLICATE_ROW", "an equal row stands before it", None)
+        else:
+            keep = np.ones(len(converted.hashes), bool)
+        labels: list[str] = []
+        classes = None
+        if decided.task.name != target.REGRESSION:
+            labels, classes = self._classes(name, keep)
+            small = keep & (np.bincount(classes[keep], minlength=len(labels))[classes] < limit("class_rows"))
+            self._set_aside(small, "CLASS_TOO_SMALL", "the class has too few rows to learn and test it", name)
+            keep = keep & ~small
+            labels, classes = _relabelled(labels, classes, keep)
+        return Kept(keep, converted.hashes, converted.targets, labels, classes, duplicates)
+
+    def _classes(self, name: str, keep: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """Every label, and the class of each converted row."""
+        places: dict[str, int] = {}
+        parts: list[np.ndarray] = []
+        for chunk in self.typed.chunks([name]):
+            column = chunk[name]
+            table = np.array([places.setdefault(text, len(places)) for text in column.dictionary.to_pylist()], np.int32)
+            parts.append(table[column.indices.to_numpy()])
+        return list(places), np.concatenate(parts) if parts else np.empty(0, np.int32)
+
+    def _set_aside(self, chosen: np.ndarray, code: str, reason: str, column: str | None) -> None:
+        if not chosen.any():
+            return
+        rows = np.concatenate([chunk[ROW].to_numpy() for chunk in self.typed.chunks([ROW])])
+        passes.set_aside(self.raw, rows[chosen], code, reason, column, self.quarantine)
+
+    def _leaks(
+        self, decided: deciding.Decided, recipe: passes.Recipe, measured: Measured, kept: Kept
+    ) -> tuple[deciding.Decided, passes.Recipe, Kept]:
+        """Warn of columns that give the target away, and leave them out where the specification says so."""
+        drop = self.spec.preprocess.leaks == "drop"
+        guilty = {name: how for name, item in measured.columns.items() if (how := item.tie.found(int(kept.keep.sum())))}
+        for name, how in guilty.items():
+            verb = "it is left out" if drop and len(guilty) < len(recipe.features) else "is it known beforehand?"
+            remedy = f'Leave it out with [data] drop = ["{name}"] if it is only known with the outcome.'
+            decided.warnings.append(Warned("COLUMN_LEAK", f"{name!r} gives the target away: {how}; {verb}", name, remedy))
+        if not drop or not guilty or len(guilty) >= len(recipe.features):
+            return decided, recipe, kept
+        plans = [replace(p, role=DROPPED, reason="leak") if p.name in guilty else p for p in decided.plans]
+        recipe = replace(recipe, features=[plan for plan in recipe.features if plan.name not in guilty])
+        hashes = measured.hashes_without(self.typed, recipe)
+        return replace(decided, plans=plans), recipe, replace(kept, hashes=hashes)
+
+    def _divide(self, kept: Kept, decided: deciding.Decided) -> Split:
+        used = int(kept.keep.sum())
+        if used < limit("good_rows"):
+            raise _too_few(used, len(kept.keep))
+        if kept.classes is not None and len(kept.labels) < 2:
+            raise target.constant(decided.task.plan.name)
+        classes = None if kept.classes is None else kept.classes[kept.keep]
+        shares = self.spec.split
+        return divide(kept.hashes[kept.keep], kept.targets[kept.keep], classes, shares.validation, shares.test)
+
+    def _write(self, recipe: passes.Recipe, kept: Kept, divided: Split, measured: Measured) -> None:
+        splits = np.full(len(kept.keep), -1, np.int8)
+        splits[kept.keep] = divided.splits
+        hashes = np.zeros(len(kept.keep), np.uint64)
+        hashes[kept.keep] = divided.hashes
+        schema = _arrow_schema(recipe)
+        start = 0
+        with ShardWriter(self.out, schema) as writer:
+            for chunk in self.typed.chunks():
+                end = start + len(chunk[ROW])
+                measured.add_bins(chunk, kept.keep[start:end])
+                columns = {**chunk, HASH: pa.array(hashes[start:end])}
+                writer.add(_batch(columns, schema), splits[start:end])
+                start = end
+                self.report(Progress("writing", message=f"{end:,} rows written"))
+
+    def _finish(
+        self, table: Table, found: passes.Gathered, decided: deciding.Decided, kept: Kept, divided: Split,
+        measured: Measured,
+    ) -> Prepared:
+        counts = np.bincount(divided.splits, minlength=3).tolist()
+        rows = {"read": found.read, "used": sum(counts), "quarantined": self.quarantine.count,
+                **dict(zip(SPLITS, counts, strict=True))}
+        if rows["read"] != rows["used"] + rows["quarantined"]:
+            raise AssertionError(f"rows do not add up: {rows}")
+        decided.warnings.extend(self._row_warnings(table, decided, kept, divided))
+        identity = dataset_id(manifest.sha256_of(self.path), self.spec)
+        schema = schema_of(self.model, identity, self.spec, decided, found, measured, kept.labels, rows)
+        profile = profile_of(table, decided, measured, divided, rows, self.quarantine.codes, kept.duplicates)
+        for name, document in (("schema.json", schema), ("profile.json", profile)):
+            text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
+            (self.out / name).write_text(text, encoding="utf-8")
+        manifest.write(self.out, "dataset", id=identity, rows=rows)
+        return Prepared(identity, self.out, schema, profile, rows)
+
+    def _row_warnings(self, table: Table, decided: deciding.Decided, kept: Kept, divided: Split) -> list[Warned]:
+        warnings = [warned for warned in table.warnings if warned not in decided.warnings]
+        name = decided.task.plan.name
+        if unlabelled := self.quarantine.codes["MISSING_TARGET"]:
+            warnings.append(Warned("MISSING_TARGET", f"{unlabelled:,} rows have no value in the target {name!r}.", name))
+        if kept.duplicates:
+            what = "left out" if self.spec.preprocess.duplicates == "drop" else "kept; equal rows share a split"
+            warnings.append(Warned("DUPLICATE_ROWS", f"{kept.duplicates:,} rows equal an earlier row; they are {what}."))
+        if divided.method != "content":
+            warnings.append(Warned("SPLIT_NOT_BY_CONTENT", divided.sentence))
+        if kept.classes is not None:
+            lacking = missing_classes(divided.splits, kept.classes[kept.keep], kept.labels)
+            warnings += [
+                Warned("SPLIT_LACKS_CLASS", f"No row of class {label[:80]!r} is in the {split} split.", name)
+                for label, split in lacking[:20]
+            ]
+        return warnings
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which converted rows are used, with their hashes, labels, classes, and the number of duplicates."""
+
+    keep: np.ndarray
+    hashes: np.ndarray
+    targets: np.ndarray
+    labels: list[str]
+    classes: np.ndarray | None
+    duplicates: int
+
+
+def _too_few(used: int, read: int) -> BadTable:
+    return BadTable(
+        f"{used:,} of {read:,} rows can be used; at least {limit('good_rows')} are needed.",
+        code="TOO_FEW_ROWS",
+        remedy="Upload more rows.",
+    )
+
+
+def _first_of_equals(hashes: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, int]:
+    """Where the first of each set of rows stands that are equal in features and target; the number of the others."""
+    both = hashes ^ (targets * np.uint64(0x9E3779B97F4A7C15))
+    _, first = np.unique(both, return_index=True)
+    keep = np.zeros(len(both), bool)
+    keep[first] = True
+    return keep, len(both) - len(first)
+
+
+def _relabelled(labels: list[str], classes: np.ndarray, keep: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Labels that are still used, in their final order, and classes as places in it (0 where a row is not kept)."""
+    used = np.unique(classes[keep])
+    final = target.order_labels([labels[place] for place in used.tolist()])
+    places = {label: place for place, label in enumerate(final)}
+    table = np.array([places.get(label, 0) for label in labels] or [0], np.int32)
+    return final, table[classes]
+
+
+def _arrow_schema(recipe: passes.Recipe) -> Any:
+    kinds = [(plan.name, plan.kind == CATEGORY) for plan in recipe.features]
+    kinds.append((recipe.target.name, recipe.classes))
+    fields = [(name, pa.string() if text else pa.float64()) for name, text in kinds]
+    return pa.schema([*fields, (ROW, pa.int64()), (HASH, pa.uint64())])
+
+
+def _batch(columns: dict[str, Any], schema: Any) -> Any:
+    arrays = [columns[name] for name in schema.names]
+    plain = [a.dictionary_decode() if isinstance(a, pa.DictionaryArray) else a for a in arrays]
+    return pa.RecordBatch.from_arrays(plain, schema=schema)
+
+
+__all__ = ["CategoryMeasure", "NumberMeasure", "Plan", "Prepared", "dataset_id", "prepare"]

@@ -1,0 +1,145 @@
+"""CSV records with the lines they stand on: fast where a block is clean, careful where it is not.
+
+A block that parses strictly to its end is a whole number of records, so nothing is lost by parsing it at once.
+One that does not is read record by record: a record that cannot be read costs its first line only, and reading goes
+on with the next, so that a quote nobody closed does not swallow the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tidemill.core.limits import limit
+from tidemill.core.readers.chunks import BadRow
+
+Record = list[str]
+
+
+@dataclass
+class Batch:
+    """Records of one block, the line each starts on, the lines that could not be read, and the block's text."""
+
+    records: list[Record]
+    lines: list[int]
+    text: str
+    bad: list[BadRow] = field(default_factory=list)
+
+
+@dataclass
+class _Rest:
+    text: str = ""
+    line: int = 1
+
+
+def batches(blocks: Iterable[str], delimiter: str, skip_lines: int) -> Iterator[Batch]:
+    """Every record of a text, block by block; `skip_lines` physical lines (the header) come before the first."""
+    rest = _Rest()
+    for block, last in _with_last(_without(blocks, skip_lines, rest)):
+        text = rest.text + block
+        cut = len(text) if last else _cut(text)
+        if cut == 0:
+            rest.text = text
+            yield from _overlong(rest)
+            continue
+        rest.text = text[cut:]
+        yield _parse(text[:cut], delimiter, rest, last)
+
+
+def _parse(text: str, delimiter: str, rest: _Rest, last: bool) -> Batch:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        records = list(reader)
+    except csv.Error:
+        return _carefully(text, delimiter, rest, last)
+    first = rest.line
+    rest.line += reader.line_num
+    if reader.line_num == len(records):
+        return Batch(records, list(range(first, rest.line)), text)
+    return Batch(records, _starts(text, delimiter, first), text)
+
+
+def _starts(text: str, delimiter: str, first: int) -> list[int]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    ends = [reader.line_num for _ in reader]
+    return [first + end for end in [0, *ends[:-1]]]
+
+
+def _carefully(text: str, delimiter: str, rest: _Rest, last: bool) -> Batch:
+    """Record by record; an unfinished record at the end goes back to the rest, to be read with the next block."""
+    lines = list(io.StringIO(text, newline=""))
+    batch, position = Batch([], [], text), 0
+    while position < len(lines):
+        before = position
+        position, why = _run(lines, position, delimiter, batch, rest.line)
+        if not why:
+            continue
+        unfinished = "unexpected end" in why and not last
+        if unfinished and sum(map(len, lines[position:])) <= limit("line"):
+            rest.text = "".join(lines[position:]) + rest.text
+            break
+        batch.bad.append(_bad(lines[position], rest.line + position, why))
+        position = max(position, before) + 1
+    rest.line += position
+    return batch
+
+
+def _run(lines: list[str], start: int, delimiter: str, batch: Batch, first_line: int) -> tuple[int, str]:
+    """Read records from a line on until the end ('') or an error (its words); the line reached."""
+    remaining = (lines[index] for index in range(start, len(lines)))
+    reader = csv.reader(remaining, delimiter=delimiter, strict=True)
+    done = 0
+    try:
+        for record in reader:
+            batch.records.append(record)
+            batch.lines.append(first_line + start + done)
+            done = reader.line_num
+    except csv.Error as error:
+        return start + done, str(error)
+    return start + done, ""
+
+
+def _bad(line: str, number: int, why: str) -> BadRow:
+    if len(line) > limit("field"):
+        reason = f"a field of the row has more than {limit('field'):,} characters"
+        return BadRow(number, "ROW_FIELD_TOO_LONG", reason, text=line[: limit("quarantine_text")])
+    reason = f"the quotes of the row do not match ({why})"
+    return BadRow(number, "ROW_QUOTE", reason, text=line.rstrip("\r\n")[: limit("quarantine_text")])
+
+
+def _overlong(rest: _Rest) -> Iterator[Batch]:
+    """Give up a line without an end that outgrew the limit; its remainder is skipped by the caller's next block."""
+    if len(rest.text) > limit("line"):
+        rest.text = rest.text[: limit("line") + 1]
+    return iter(())
+
+
+def _with_last(blocks: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    previous: str | None = None
+    for block in blocks:
+        if previous is not None:
+            yield previous, False
+        previous = block
+    if previous is not None:
+        yield previous, True
+
+
+def _without(blocks: Iterable[str], skip_lines: int, rest: _Rest) -> Iterator[str]:
+    """The blocks without their first physical lines, which fit the first block."""
+    for index, block in enumerate(blocks):
+        if index or not skip_lines:
+            yield block
+            continue
+        lines = list(io.StringIO(block, newline=""))
+        rest.line += skip_lines
+        yield "".join(lines[skip_lines:])
+
+
+def _cut(text: str) -> int:
+    """The end of the last complete line of a text, 0 where there is none."""
+    newline = text.rfind("\n")
+    if newline >= 0:
+        return newline + 1
+    return text.rfind("\r", 0, len(text) - 1) + 1
