@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import io
 import json
@@ -25,6 +26,7 @@ from tidemill.serving.app import build
 
 Item = dict[str, Any]
 DATA, ARTIFACTS = "data-bucket", "artifacts-bucket"
+LOCAL_PREFIX = "/_aws/execute-api/abc123"  # the local stack serves the API below a path
 
 
 class MemoryRegistry:
@@ -166,7 +168,9 @@ class InProcess(httpx.BaseTransport):
         return asyncio.run(self._ask(request))
 
     async def _ask(self, request: httpx.Request) -> httpx.Response:
-        bare = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        path = request.url.raw_path.decode().removeprefix(LOCAL_PREFIX)
+        url = request.url.copy_with(raw_path=path.encode())
+        bare = httpx.Request(request.method, url, headers=request.headers, content=request.read())
         answer = await self.inner.handle_async_request(bare)
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
@@ -216,7 +220,7 @@ def with_income(plane: Plane) -> Plane:
         plane.artefact(f"bundles/income/{run}/metrics.json", METRICS)
         plane.artefact(f"bundles/income/{run}/card.html", f"<!doctype html><title>income {number}</title>")
         plane.artefact(f"bundles/income/{run}/card.json", {"model": "income", "version": number, "bad": float("nan")})
-    row["runs"].insert(0, REJECTED)
+    row["runs"].insert(0, copy.deepcopy(REJECTED))
     plane.artefact("datasets/income/d-1/schema.json", SCHEMA)
     plane.registry.promote("income", 1, by="gate", why="first", pin=False)
     plane.registry.promote("income", 2, by="gate", why="better", pin=False)
