@@ -1,0 +1,117 @@
+"""The body of a predict or explain request: JSON within bounds, checked before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from tidemill.core.errors import BadRequest, TooLarge
+
+MAX_BODY_BYTES = 5 << 20  # a Lambda takes 6 MB, the envelope and base64 included
+MAX_ROWS = 10_000
+MAX_ROWS_EXPLAINED = 1_000  # an explanation costs some 50 predictions and 20 times their text
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The rows of a request, and the label to explain (None: the predicted one)."""
+
+    rows: list[dict[str, Any]]
+    target: str | None = None
+
+
+def read(body: bytes, verb: str) -> Payload:
+    """Read {"rows": [{...}]} or {"row": {...}}, for explain also "target"; raises BadRequest or TooLarge."""
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge(
+            f"The body has {len(body)} bytes; {MAX_BODY_BYTES} are read.",
+            remedy="Send the rows in several requests.",
+            limit_bytes=MAX_BODY_BYTES,
+        )
+    value = _parse(body)
+    known = {"rows", "row"} | ({"target"} if verb == "explain" else set())
+    if not isinstance(value, dict) or not value.keys() <= known:
+        raise _shape(value, known)
+    return Payload(_rows(value, MAX_ROWS if verb == "predict" else MAX_ROWS_EXPLAINED), _target(value))
+
+
+def _rows(value: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    if ("rows" in value) == ("row" in value):
+        raise BadRequest(
+            "The body needs rows or row.", code="NO_ROWS", remedy='Send {"rows": [{"column": value, ...}]}.'
+        )
+    rows = value["rows"] if "rows" in value else [value["row"]]
+    if not isinstance(rows, list) or not rows:
+        raise BadRequest("rows holds no row.", code="NO_ROWS", remedy='Send {"rows": [{"column": value, ...}]}.')
+    if len(rows) > limit:
+        raise TooLarge(
+            f"The body has {len(rows)} rows; {limit} are read at once.",
+            remedy="Send the rows in several requests.",
+            limit_rows=limit,
+        )
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise BadRequest(
+                f"rows[{index}] is {_kind(row)}.", code="BAD_ROW", remedy='A row is an object: {"column": value, ...}.'
+            )
+    return rows
+
+
+def _target(value: dict[str, Any]) -> str | None:
+    target = value.get("target")
+    if target is not None and not isinstance(target, str):
+        raise BadRequest(
+            f"target is {_kind(target)}.", code="BAD_TARGET", remedy="target is one of the model's labels."
+        )
+    return target
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return _DECODER.decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"The body is not UTF-8 at byte {error.start}.", code="BAD_JSON", remedy="Send UTF-8."
+        ) from error
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg.lower()} at character {error.pos}"
+    except ValueError as error:  # a number of thousands of digits, or one of our own words below
+        reason = str(error) if isinstance(error, _Refused) else "a number is too long"
+    raise BadRequest(f"The body cannot be read: {reason}.", code="BAD_JSON", remedy="Send one JSON object.")
+
+
+class _Refused(ValueError):
+    """JSON that Python would accept and we do not."""
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _Refused(f"{name} is no JSON number; use null for a missing value")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Refused(f"{twice[:80]!r} stands twice in one object")
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+
+
+def _shape(value: Any, known: set[str]) -> BadRequest:
+    if isinstance(value, dict):
+        found = ", ".join(repr(name[:80]) for name in sorted(value.keys() - known)[:5])
+        detail = f"The body has {found} beside what it may have ({', '.join(sorted(known))})."
+    else:
+        detail = f"The body is {_kind(value)}."
+    return BadRequest(detail, code="BAD_BODY", remedy='Send {"rows": [{"column": value, ...}]}.')
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
