@@ -9,8 +9,32 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 # Spellings of "no value" that no category would use for a value of its own.
-ALWAYS_MISSING = ("", "null", "nan", "n/a", "#n/a", "<na>", "n.a.", "#value!", "#div/0!", "#ref!", "#null!", "#num!",
-                  "\\n", "?", "-", "--", ".", "缺失", "空", "missing", "nil", "undefined", "(null)", "(none)")
+ALWAYS_MISSING = (
+    "",
+    "null",
+    "nan",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "n.a.",
+    "#value!",
+    "#div/0!",
+    "#ref!",
+    "#null!",
+    "#num!",
+    "\\n",
+    "?",
+    "-",
+    "--",
+    ".",
+    "缺失",
+    "空",
+    "missing",
+    "nil",
+    "undefined",
+    "(null)",
+    "(none)",
+)
 # Spellings that mean "no value" above numbers and dates, but may be a value in a category (Namibia; no basement).
 PERHAPS_MISSING = ("na", "none", "无")
 FLOAT32_MAX = 3.4028234663852886e38
@@ -24,8 +48,11 @@ _SPACE_GROUPS = re.compile(r"[+-]?\d{1,3}(?:[  '’]\d{3})+([.,]\d*)?")
 _COMMA_DECIMAL = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _NOT_FINITE = re.compile(r"[+-]?(?:inf|infinity|∞)", re.IGNORECASE)
 _NAN = re.compile(r"[+-]?nan(?:\(.*\))?", re.IGNORECASE)
-_UNIT = re.compile(r"(?P<before>[$€£¥₹₩₽]|US\$|(?:USD|EUR|GBP|CNY|RMB|JPY|INR|CHF)(?=[ \d]))|"
-                   r"(?P<after>[%‰$€£¥₹₩₽元]| ?(?:USD|EUR|GBP|CNY|RMB|JPY|INR|CHF))$", re.IGNORECASE)
+_UNIT = re.compile(
+    r"(?P<before>[$€£¥₹₩₽]|US\$|(?:USD|EUR|GBP|CNY|RMB|JPY|INR|CHF)(?=[ \d]))|"
+    r"(?P<after>[%‰$€£¥₹₩₽元]| ?(?:USD|EUR|GBP|CNY|RMB|JPY|INR|CHF))$",
+    re.IGNORECASE,
+)
 _HAS_DIGIT = re.compile(r"\d")
 
 

@@ -18,8 +18,13 @@ from tidemill.core.prepare.kinds import CATEGORY, DATETIME, Plan
 
 OK, TYPE, NOT_FINITE, OUT_OF_RANGE, NUL = range(5)
 CODES = ("", "VALUE_TYPE", "VALUE_NOT_FINITE", "VALUE_OUT_OF_RANGE", "VALUE_NUL")
-REASONS = ("", "the cell does not fit the column's kind", "the number is not finite",
-           "the number is too large for 32 bits", "the cell holds a NUL character")
+REASONS = (
+    "",
+    "the cell does not fit the column's kind",
+    "the number is not finite",
+    "the number is too large for 32 bits",
+    "the cell holds a NUL character",
+)
 
 
 @dataclass(frozen=True)
@@ -142,10 +147,8 @@ def _category(array: Any, plan: Plan) -> Typed:
 
 def label_texts(values: np.ndarray) -> Typed:
     """Numeric labels as text: 1.0 is '1'."""
-    shown: list[str] = []
     distinct, codes = np.unique(values[~np.isnan(values)], return_inverse=True)
-    for value in distinct.tolist():
-        shown.append(str(int(value)) if value == int(value) else repr(value))
+    shown = [str(int(value)) if value == int(value) else repr(value) for value in distinct.tolist()]
     result = np.full(len(values), -1, np.int32)
     result[~np.isnan(values)] = codes
     hashes = np.append(hash_texts(shown), np.uint64(0))[result]

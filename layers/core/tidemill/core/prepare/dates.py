@@ -7,16 +7,25 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
 YMD, DMY, MDY, COMPACT = "year-month-day", "day-month-year", "month-day-year", "yyyymmdd"
-_TIME = (r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<part>\d{1,9}))?)?"
-         r" ?(?P<half>[AaPp][Mm])? ?(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?")
+_TIME = (
+    r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<part>\d{1,9}))?)?"
+    r" ?(?P<half>[AaPp][Mm])? ?(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?"
+)
 _YEAR_FIRST = re.compile(r"(?P<y>\d{4})[-/.年](?P<m>\d{1,2})(?:[-/.月](?P<d>\d{1,2})日?|月)?" + _TIME)
 _YEAR_LAST = re.compile(r"(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<y>\d{4}|\d{2})" + _TIME)
-_NAMED = re.compile(r"(?:[A-Za-z]{3,9},? )?(?:(?P<d>\d{1,2})(?:st|nd|rd|th)?[- ](?P<n>[A-Za-z]{3,9})\.?[- ,]+(?P<y>\d{4}|\d{2})"
-                    r"|(?P<n2>[A-Za-z]{3,9})\.? (?P<d2>\d{1,2})(?:st|nd|rd|th)?,? (?P<y2>\d{4})"
-                    r"|(?P<y3>\d{4})[- ](?P<n3>[A-Za-z]{3,9})[- ](?P<d3>\d{1,2}))" + _TIME)
+_NAMED = re.compile(
+    r"(?:[A-Za-z]{3,9},? )?"
+    r"(?:(?P<d>\d{1,2})(?:st|nd|rd|th)?[- ](?P<n>[A-Za-z]{3,9})\.?[- ,]+(?P<y>\d{4}|\d{2})"
+    r"|(?P<n2>[A-Za-z]{3,9})\.? (?P<d2>\d{1,2})(?:st|nd|rd|th)?,? (?P<y2>\d{4})"
+    r"|(?P<y3>\d{4})[- ](?P<n3>[A-Za-z]{3,9})[- ](?P<d3>\d{1,2}))" + _TIME
+)
 _COMPACT = re.compile(r"(?P<y>(?:19|20|21)\d{2})(?P<m>0[1-9]|1[0-2])(?P<d>[0-2]\d|3[01])")
-_MONTHS = {name: index for index, name in enumerate(
-    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1)}
+_MONTHS = {
+    name: index
+    for index, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1
+    )
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAYBE = re.compile(r".*\d.*[-/.年 ].*\d|\d{8}$")
 

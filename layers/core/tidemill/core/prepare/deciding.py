@@ -65,8 +65,12 @@ def _plan(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned
 def _unknown_columns(names: tuple[str, ...], spec: Spec) -> list[Warned]:
     unknown = [name for name in (*spec.data.drop, *spec.data.id) if name not in names]
     return [
-        Warned("COLUMN_NOT_FOUND", f"The specification leaves out {name!r}, but there is no such column.", name,
-               f"Columns are {', '.join(names[:30])}.")
+        Warned(
+            "COLUMN_NOT_FOUND",
+            f"The specification leaves out {name!r}, but there is no such column.",
+            name,
+            f"Columns are {', '.join(names[:30])}.",
+        )
         for name in unknown
     ]
 
@@ -76,8 +80,10 @@ def _rescued(
 ) -> list[Plan]:
     """One column taken back where all were left out, so that the gate can judge; raises where nothing could vary."""
     others = [plan for plan in plans if plan.name != target_name and plan.reason != "user"]
-    if not others or all(plan.name in () for plan in others):
-        raise BadTable("There is no column to learn from.", code="NO_FEATURES", remedy="Upload columns beside the target.")
+    if not others:
+        raise BadTable(
+            "There is no column to learn from.", code="NO_FEATURES", remedy="Upload columns beside the target."
+        )
     varied = [plan for plan in others if plan.reason in ("text", "identifier")]
     if not varied and not any(note.code in _SET_ASIDE for note in notes):
         raise BadTable(
@@ -88,12 +94,19 @@ def _rescued(
     hidden = {plan.name: bool(private.kinds_of(found.evidence[plan.name])) for plan in others}
     usable = [plan for plan in others if plan.reason in _RESCUE]
     if not usable:
-        raise BadTable("Every column beside the target is empty.", code="NO_FEATURES", remedy="Upload columns with values.")
+        raise BadTable(
+            "Every column beside the target is empty.", code="NO_FEATURES", remedy="Upload columns with values."
+        )
     best = min(usable, key=lambda plan: (hidden[plan.name], _RESCUE.index(plan.reason or "")))
     warnings.append(
-        Warned("NO_USEFUL_FEATURES", f"Every column was left out; {best.name!r} is kept so that there is a model, which"
-               " cannot be better than a guess.", best.name, "Upload columns that describe the rows."))
+        Warned(
+            "NO_USEFUL_FEATURES",
+            f"Every column was left out; {best.name!r} is kept so that there is a model, which"
+            " cannot be better than a guess.",
+            best.name,
+            "Upload columns that describe the rows.",
+        )
+    )
     private_one = hidden[best.name]
-    back = replace(best, role=FEATURE, reason=None, private=private_one,
-                   kind=CATEGORY if private_one else best.kind)
+    back = replace(best, role=FEATURE, reason=None, private=private_one, kind=CATEGORY if private_one else best.kind)
     return [back if plan.name == best.name else plan for plan in plans]

@@ -19,7 +19,13 @@ FORMAT = 1
 
 
 def schema_of(
-    model: str, dataset: str, spec: Spec, decided: Decided, found: Gathered, measured: Measured, labels: list[str],
+    model: str,
+    dataset: str,
+    spec: Spec,
+    decided: Decided,
+    found: Gathered,
+    measured: Measured,
+    labels: list[str],
     rows: dict[str, int],
 ) -> dict[str, Any]:
     """The schema: what the columns are and what the model is to predict."""
@@ -50,6 +56,11 @@ def _target_is_skewed(measure: NumberMeasure | CategoryMeasure) -> bool:
     return isinstance(measure, NumberMeasure) and measure.moments.least > 0 and measure.moments.skew > 1
 
 
+def _is_skewed(measure: NumberMeasure) -> bool:
+    """Whether a logarithm helps: nothing below zero, a long right tail, and more than a yes and a no."""
+    return measure.moments.least >= 0 and measure.moments.skew > 1 and measure.sketch.count() > 2
+
+
 def _column(plan: Plan, found: Gathered, measured: Measured, labels: list[str], log1p: bool) -> dict[str, Any]:
     kind = CATEGORY if plan.role == TARGET and labels else plan.kind
     entry: dict[str, Any] = {"name": plan.name, "kind": kind, "role": plan.role, "reason": plan.reason}
@@ -67,12 +78,17 @@ def _column(plan: Plan, found: Gathered, measured: Measured, labels: list[str], 
     if plan.private:
         entry["levels"] = []
     if plan.kind == NUMBER and isinstance(measure, NumberMeasure):
-        entry["log1p"] = log1p and plan.role == FEATURE and measure.moments.least >= 0 and measure.moments.skew > 1
+        entry["log1p"] = log1p and plan.role == FEATURE and _is_skewed(measure)
     return entry
 
 
 def profile_of(
-    table: Table, decided: Decided, measured: Measured, divided: Split, rows: dict[str, int], codes: Counter[str],
+    table: Table,
+    decided: Decided,
+    measured: Measured,
+    divided: Split,
+    rows: dict[str, int],
+    codes: Counter[str],
     duplicates: int,
 ) -> dict[str, Any]:
     """The profile: what was found in the file and what was made of it, for a person."""

@@ -190,7 +190,9 @@ class Evidence:
     def _keep_sample(self, texts: list[str], hashes: np.ndarray) -> None:
         full = len(self.sample) >= SAMPLE
         worst = self.sample[-1][0] if full else 2**64
-        better = [(int(hashed), text[:200]) for hashed, text in zip(hashes.tolist(), texts, strict=True) if hashed < worst]
+        better = [
+            (int(hashed), text[:200]) for hashed, text in zip(hashes.tolist(), texts, strict=True) if hashed < worst
+        ]
         if better:
             self.sample = sorted({*self.sample, *better})[:SAMPLE]
 

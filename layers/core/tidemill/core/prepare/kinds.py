@@ -64,15 +64,26 @@ def _as_number(found: Evidence, bad_fraction: float, warnings: list[Warned]) -> 
         return None
     if _is_code(found):
         warnings.append(
-            Warned("COLUMN_CODES", f"{found.name!r} holds codes (leading zeros, or more digits than a number can keep);"
-                   " it is read as a category.", found.name))
+            Warned(
+                "COLUMN_CODES",
+                f"{found.name!r} holds codes (leading zeros, or more digits than a number can keep);"
+                " it is read as a category.",
+                found.name,
+            )
+        )
         return None
     outside = found.not_finite + found.out_of_range
     lenient = outside > bad_fraction * found.rows
     _warn_number(found, words, lenient, comma_decimal, warnings)
     unit = found.units.most_common(1)[0][0] if found.units else ""
-    return Plan(found.name, NUMBER, comma_decimal=comma_decimal, unit=unit, missing_words=frozenset(words),
-                out_of_range_is_missing=lenient)
+    return Plan(
+        found.name,
+        NUMBER,
+        comma_decimal=comma_decimal,
+        unit=unit,
+        missing_words=frozenset(words),
+        out_of_range_is_missing=lenient,
+    )
 
 
 def _comma_decimal(found: Evidence) -> bool:
@@ -102,7 +113,9 @@ def _warn_number(found: Evidence, words: list[str], lenient: bool, comma: bool, 
     if lenient:
         code = "VALUE_NOT_FINITE" if found.not_finite >= found.out_of_range else "VALUE_OUT_OF_RANGE"
         count = found.not_finite + found.out_of_range
-        warnings.append(Warned(code, f"{count:,} values of {name!r} are infinite or too large; they are missing.", name))
+        warnings.append(
+            Warned(code, f"{count:,} values of {name!r} are infinite or too large; they are missing.", name)
+        )
     if found.units:
         units = ", ".join(sorted(found.units))
         warnings.append(Warned("COLUMN_UNIT", f"{name!r} is read as numbers without its unit ({units}).", name))
@@ -117,16 +130,27 @@ def _as_date(found: Evidence, bad_fraction: float, warnings: list[Warned]) -> Pl
     if valid < (1 - bad_fraction) * found.present:
         impossible = found.shaped - valid
         warnings.append(
-            Warned("VALUE_TYPE", f"{found.name!r} looks like dates, but {impossible:,} of {found.present:,} are"
-                   " impossible; it is read as a category.", found.name, "Repair the dates and upload again."))
+            Warned(
+                "VALUE_TYPE",
+                f"{found.name!r} looks like dates, but {impossible:,} of {found.present:,} are"
+                " impossible; it is read as a category.",
+                found.name,
+                "Repair the dates and upload again.",
+            )
+        )
         return None
     rivals = [found.orders[other] for other in (dates.DMY, dates.MDY)]
     if order in (dates.DMY, dates.MDY) and found.orders[dates.YMD] < valid:
         code = "DATE_ORDER_AMBIGUOUS" if rivals[0] == rivals[1] else "DATE_ORDER"
         order = dates.DMY if rivals[0] == rivals[1] else order
         warnings.append(
-            Warned(code, f"The dates in {found.name!r} are read as {order}.", found.name,
-                   "Write dates as 2024-12-31 to leave no doubt."))
+            Warned(
+                code,
+                f"The dates in {found.name!r} are read as {order}.",
+                found.name,
+                "Write dates as 2024-12-31 to leave no doubt.",
+            )
+        )
     return Plan(found.name, DATETIME, order=order)
 
 
@@ -134,8 +158,12 @@ def _as_category(found: Evidence, bad_fraction: float, warnings: list[Warned]) -
     share = found.numbers / found.present if found.present else 0.0
     if found.words and 0.2 <= share < 1 - bad_fraction:
         warnings.append(
-            Warned("COLUMN_MIXED", f"{found.name!r} mixes {found.numbers:,} numbers with {found.words:,} words;"
-                   " it is read as a category.", found.name))
+            Warned(
+                "COLUMN_MIXED",
+                f"{found.name!r} mixes {found.numbers:,} numbers with {found.words:,} words; it is read as a category.",
+                found.name,
+            )
+        )
     codes = sum(bool(_CODE.fullmatch(text)) for text in found.examples)
     na_is_value = found.perhaps["NA"] > 0 and bool(found.examples) and codes > 0.8 * len(found.examples)
     kept = {word: count for word, count in found.perhaps.items() if word.casefold() != "na" or na_is_value}
@@ -143,11 +171,17 @@ def _as_category(found: Evidence, bad_fraction: float, warnings: list[Warned]) -
     if kept:
         shown = ", ".join(f"{word!r} ({count:,} times)" for word, count in sorted(kept.items()))
         warnings.append(
-            Warned("VALUE_NULL_WORD", f"{shown} in {found.name!r} is kept as a value, not read as missing.", found.name,
-                   "Leave the cell empty where the value is missing."))
+            Warned(
+                "VALUE_NULL_WORD",
+                f"{shown} in {found.name!r} is kept as a value, not read as missing.",
+                found.name,
+                "Leave the cell empty where the value is missing.",
+            )
+        )
     if lost:
         warnings.append(
-            Warned("VALUE_READ_AS_MISSING", f"'NA' in {found.name!r} ({lost:,} times) is read as missing.", found.name))
+            Warned("VALUE_READ_AS_MISSING", f"'NA' in {found.name!r} ({lost:,} times) is read as missing.", found.name)
+        )
     return Plan(found.name, CATEGORY, na_is_value=na_is_value)
 
 
@@ -163,7 +197,11 @@ def _left_out(plan: Plan, found: Evidence, warnings: list[Warned]) -> Plan:
     elif plan.kind == CATEGORY and _is_text(found):
         reason, message, code = "text", "holds free text, which this release does not learn from", "COLUMN_TEXT"
     elif _is_identifier(plan, found):
-        reason, message, code = "identifier", "names the rows rather than describing them", "COLUMN_IDENTIFIER"
+        reason, message, code = (
+            "identifier",
+            "is an identifier: it names rows and does not describe them",
+            "COLUMN_IDENTIFIER",
+        )
     if reason is None:
         return plan
     warnings.append(Warned(code, f"{plan.name!r} {message}; it is left out.", plan.name))

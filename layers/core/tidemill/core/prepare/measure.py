@@ -40,7 +40,9 @@ class Moments:
         centred = values - mean
         m2, m3 = float(np.square(centred).sum()), float((centred**3).sum())
         total, delta = self.n + n, mean - self.mean
-        self.m3 += m3 + delta**3 * self.n * n * (self.n - n) / total**2 + 3 * delta * (self.n * m2 - n * self.m2) / total
+        self.m3 += (
+            m3 + delta**3 * self.n * n * (self.n - n) / total**2 + 3 * delta * (self.n * m2 - n * self.m2) / total
+        )
         self.m2 += m2 + delta**2 * self.n * n / total
         self.mean += delta * n / total
         self.n = total
@@ -150,8 +152,11 @@ class NumberMeasure:
         counts = self.bins.tolist() if self.bins is not None else []
         low, high = self.moments.least, self.moments.greatest
         edges = np.linspace(low, high, len(counts) + 1).tolist() if counts else []
-        return {**self.schema(), "std": rounded(math.sqrt(self.moments.variance)) if self.moments.n else None,
-                "histogram": {"edges": [rounded(edge) for edge in edges], "counts": counts}}
+        return {
+            **self.schema(),
+            "std": rounded(math.sqrt(self.moments.variance)) if self.moments.n else None,
+            "histogram": {"edges": [rounded(edge) for edge in edges], "counts": counts},
+        }
 
 
 @dataclass
@@ -176,8 +181,12 @@ class CategoryMeasure:
     def schema(self) -> dict[str, Any]:
         """The schema's entries."""
         levels = [level for level, _ in self.frequent()[: limit("levels")]]
-        return {"missing": self.missing, "distinct": len(self.counts), "levels": levels,
-                "rare": len(levels) < len(self.counts)}
+        return {
+            "missing": self.missing,
+            "distinct": len(self.counts),
+            "levels": levels,
+            "rare": len(levels) < len(self.counts),
+        }
 
     def profile(self) -> dict[str, Any]:
         """The profile's entries."""

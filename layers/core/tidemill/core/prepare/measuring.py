@@ -58,7 +58,9 @@ def measure(typed: Spool, recipe: Recipe, keep: np.ndarray, labels: list[str], r
     return Measured(columns, target, recipe.target.name)
 
 
-def _outcome(column: Any, target: NumberMeasure | CategoryMeasure, places: dict[str, int], kept: np.ndarray) -> np.ndarray:
+def _outcome(
+    column: Any, target: NumberMeasure | CategoryMeasure, places: dict[str, int], kept: np.ndarray
+) -> np.ndarray:
     """The target of the kept rows, as numbers or as classes; it is measured on the way."""
     if isinstance(target, NumberMeasure):
         values: np.ndarray = column.to_numpy(zero_copy_only=False)[kept]

@@ -22,7 +22,9 @@ from tidemill.core.progress import Progress, Report
 from tidemill.core.readers.chunks import BadRow, Chunk, Table
 from tidemill.core.readers.csv_table import joined
 
-_TOTALS = frozenset({"total", "totals", "grand total", "sum", "subtotal", "average", "mean", "合计", "总计", "小计", "平均"})
+_TOTALS = frozenset({"total", "totals", "sum", "subtotal", "average", "mean", "合计", "总计", "小计", "平均"}) | {
+    "grand total"
+}
 
 
 @dataclass
@@ -94,7 +96,9 @@ def convert_all(raw: Spool, typed: Spool, recipe: Recipe, quarantine: Quarantine
         columns = {plan.name: _typed(chunk, plan, recipe) for plan in [*recipe.features, recipe.target]}
         keep = _sort_out(chunk, columns, recipe, quarantine)
         if keep.any():
-            typed.append({ROW: chunk[ROW].filter(pa.array(keep)), **{name: c.arrow(keep) for name, c in columns.items()}})
+            typed.append(
+                {ROW: chunk[ROW].filter(pa.array(keep)), **{name: c.arrow(keep) for name, c in columns.items()}}
+            )
             hashes.append(row_hashes(columns, recipe.features, keep))
             target = columns[recipe.target.name]
             targets.append(target.hashes[keep])
@@ -145,7 +149,7 @@ def _sort_out(
     if recipe.drop_missing:
         for plan in recipe.features:
             lacking |= columns[plan.name].missing
-    keep = ~(wrong | absent | lacking)
+    keep: np.ndarray = ~(wrong | absent | lacking)
     if not keep.all():
         quarantine.add(_reasons(chunk, columns, recipe, np.flatnonzero(~keep)))
     return keep

@@ -108,6 +108,7 @@ class _Preparation:
             recipe = self._recipe(decided)
             converted = passes.convert_all(self.raw, self.typed, recipe, self.quarantine, self.report)
             self.quarantine.check(found.read, self.fraction, final=True)
+            decided.warnings.extend(target.variants(converted.labels, decided.task.plan.name))
             kept = self._kept(converted, decided)
             measured = measure(self.typed, recipe, kept.keep, kept.labels, self.report)
         finally:
@@ -120,7 +121,9 @@ class _Preparation:
     def _read(self, table: Table) -> passes.Gathered:
         found = passes.gather(table, self.raw, self.quarantine, self.fraction, self.report)
         if not found.read:
-            raise BadTable("The table has no rows.", code="NO_ROWS", remedy="Upload a table with rows below its header.")
+            raise BadTable(
+                "The table has no rows.", code="NO_ROWS", remedy="Upload a table with rows below its header."
+            )
         if found.read < limit("good_rows"):
             raise _too_few(found.read, found.read)
         self.quarantine.check(found.read, self.fraction, final=True)
@@ -174,7 +177,9 @@ class _Preparation:
         for name, how in guilty.items():
             verb = "it is left out" if drop and len(guilty) < len(recipe.features) else "is it known beforehand?"
             remedy = f'Leave it out with [data] drop = ["{name}"] if it is only known with the outcome.'
-            decided.warnings.append(Warned("COLUMN_LEAK", f"{name!r} gives the target away: {how}; {verb}", name, remedy))
+            decided.warnings.append(
+                Warned("COLUMN_LEAK", f"{name!r} gives the target away: {how}; {verb}", name, remedy)
+            )
         if not drop or not guilty or len(guilty) >= len(recipe.features):
             return decided, recipe, kept
         plans = [replace(p, role=DROPPED, reason="leak") if p.name in guilty else p for p in decided.plans]
@@ -209,12 +214,21 @@ class _Preparation:
                 self.report(Progress("writing", message=f"{end:,} rows written"))
 
     def _finish(
-        self, table: Table, found: passes.Gathered, decided: deciding.Decided, kept: Kept, divided: Split,
+        self,
+        table: Table,
+        found: passes.Gathered,
+        decided: deciding.Decided,
+        kept: Kept,
+        divided: Split,
         measured: Measured,
     ) -> Prepared:
         counts = np.bincount(divided.splits, minlength=3).tolist()
-        rows = {"read": found.read, "used": sum(counts), "quarantined": self.quarantine.count,
-                **dict(zip(SPLITS, counts, strict=True))}
+        rows = {
+            "read": found.read,
+            "used": sum(counts),
+            "quarantined": self.quarantine.count,
+            **dict(zip(SPLITS, counts, strict=True)),
+        }
         if rows["read"] != rows["used"] + rows["quarantined"]:
             raise AssertionError(f"rows do not add up: {rows}")
         decided.warnings.extend(self._row_warnings(table, decided, kept, divided))
@@ -231,10 +245,14 @@ class _Preparation:
         warnings = [warned for warned in table.warnings if warned not in decided.warnings]
         name = decided.task.plan.name
         if unlabelled := self.quarantine.codes["MISSING_TARGET"]:
-            warnings.append(Warned("MISSING_TARGET", f"{unlabelled:,} rows have no value in the target {name!r}.", name))
+            warnings.append(
+                Warned("MISSING_TARGET", f"{unlabelled:,} rows have no value in the target {name!r}.", name)
+            )
         if kept.duplicates:
             what = "left out" if self.spec.preprocess.duplicates == "drop" else "kept; equal rows share a split"
-            warnings.append(Warned("DUPLICATE_ROWS", f"{kept.duplicates:,} rows equal an earlier row; they are {what}."))
+            warnings.append(
+                Warned("DUPLICATE_ROWS", f"{kept.duplicates:,} rows equal an earlier row; they are {what}.")
+            )
         if divided.method != "content":
             warnings.append(Warned("SPLIT_NOT_BY_CONTENT", divided.sentence))
         if kept.classes is not None:

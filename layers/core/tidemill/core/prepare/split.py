@@ -34,12 +34,16 @@ def divide(
     splits = by_share(mixed, validation, test)
     if usable(splits, classes, validation, test) and len(np.unique(hashes)) < len(hashes):
         return Split(
-            splits, mixed, "occurrence",
+            splits,
+            mixed,
+            "occurrence",
             "Splitting by the features alone left a split unusable (many rows are equal), so equal rows are counted"
             " and the count is part of the hash: equal rows may stand in different splits.",
         )
     return Split(
-        by_rank(mixed, classes, validation, test), mixed, "rank",
+        by_rank(mixed, classes, validation, test),
+        mixed,
+        "rank",
         "Splitting by hash left a split unusable, so rows are ranked by the hash within each class and cut at the"
         " shares asked for: a row's split depends on the other rows.",
     )
@@ -96,7 +100,9 @@ def by_rank(hashes: np.ndarray, classes: np.ndarray | None, validation: float, t
     return splits
 
 
-def missing_classes(splits: np.ndarray, classes: np.ndarray, labels: list[str], least: int = 20) -> list[tuple[str, str]]:
+def missing_classes(
+    splits: np.ndarray, classes: np.ndarray, labels: list[str], least: int = 20
+) -> list[tuple[str, str]]:
     """Pairs of a class of at least `least` rows and a split that lacks it."""
     totals = np.bincount(classes, minlength=len(labels))
     lacking = []

@@ -14,8 +14,12 @@ from tidemill.core.readers.chunks import Warned
 
 NAMES = ("target", "label", "labels", "class", "y", "outcome", "response", "标签", "目标", "类别", "分类", "结果")
 BINARY, MULTICLASS, REGRESSION = "binary", "multiclass", "regression"
-_POSITIVE = frozenset({"1", "yes", "y", "true", "t", "positive", "pos", "good", "success", "是", "有", "真", "阳性", "对"})
-_NEGATIVE = frozenset({"0", "-1", "no", "n", "false", "f", "negative", "neg", "bad", "failure", "否", "无", "假", "阴性", "错"})
+_POSITIVE = frozenset(
+    {"1", "yes", "y", "true", "t", "positive", "pos", "good", "success", "是", "有", "真", "阳性", "对"}
+)
+_NEGATIVE = frozenset(
+    {"0", "-1", "no", "n", "false", "f", "negative", "neg", "bad", "failure", "否", "无", "假", "阴性", "错"}
+)
 _FEW = 20  # different whole numbers in a row that are still classes
 
 
@@ -79,8 +83,11 @@ def infer(found: Evidence, plan: Plan, wanted: str) -> Task:
     distinct, labelled = _check(found, plan)
     plan = replace(plan, role=TARGET, reason=None)
     if plan.kind == DATETIME:
-        raise BadTable(f"The target {plan.name!r} holds dates.", code="TARGET_IS_DATE",
-                       remedy="Turn it into a number, such as days from a fixed date.")
+        raise BadTable(
+            f"The target {plan.name!r} holds dates.",
+            code="TARGET_IS_DATE",
+            remedy="Turn it into a number, such as days from a fixed date.",
+        )
     if wanted != "auto":
         return _given(found, plan, wanted, distinct, labelled)
     if distinct == 2:
@@ -90,8 +97,12 @@ def infer(found: Evidence, plan: Plan, wanted: str) -> Task:
         return Task(MULTICLASS, plan, f"{plan.name!r} has {distinct:,} different words: multiclass classification.")
     few = distinct <= _FEW and found.integers == found.numbers and found.greatest - found.least + 1 == distinct
     if few and labelled >= 5 * distinct:
-        return Task(MULTICLASS, plan, f"{plan.name!r} has {distinct} whole numbers in a row: multiclass classification."
-                    ' If they are amounts, set [data] task = "regression".')
+        return Task(
+            MULTICLASS,
+            plan,
+            f"{plan.name!r} has {distinct} whole numbers in a row: multiclass classification."
+            ' If they are amounts, set [data] task = "regression".',
+        )
     return Task(REGRESSION, plan, f"{plan.name!r} is a number with {distinct:,} different values: regression.")
 
 
@@ -113,19 +124,28 @@ def _check(found: Evidence, plan: Plan) -> tuple[int, int]:
 
 def constant(name: str) -> BadTable:
     """The refusal of a target with one value."""
-    return BadTable(f"The target {name!r} has the same value in every row that can be used.", code="TARGET_CONSTANT",
-                    remedy="Upload rows of every outcome.")
+    return BadTable(
+        f"The target {name!r} has the same value in every row that can be used.",
+        code="TARGET_CONSTANT",
+        remedy="Upload rows of every outcome.",
+    )
 
 
 def _given(found: Evidence, plan: Plan, wanted: str, distinct: int, labelled: int) -> Task:
     if wanted == REGRESSION:
         if plan.kind != NUMBER:
-            raise BadTable(f"The target {plan.name!r} is not a number.", code="TARGET_NOT_NUMERIC",
-                           remedy="Choose a classification task, or repair the column.")
+            raise BadTable(
+                f"The target {plan.name!r} is not a number.",
+                code="TARGET_NOT_NUMERIC",
+                remedy="Choose a classification task, or repair the column.",
+            )
         return Task(REGRESSION, plan, "The specification asks for regression.")
     if wanted == BINARY and distinct != 2:
-        raise BadTable(f"The target {plan.name!r} has {distinct:,} different values, not two.",
-                       code="TARGET_NOT_BINARY", remedy='Set [data] task = "auto".')
+        raise BadTable(
+            f"The target {plan.name!r} has {distinct:,} different values, not two.",
+            code="TARGET_NOT_BINARY",
+            remedy='Set [data] task = "auto".',
+        )
     _check_classes(plan, distinct, labelled)
     name = BINARY if distinct == 2 else MULTICLASS
     return Task(name, plan, f"The specification asks for {wanted} classification; there are {distinct:,} classes.")
@@ -165,5 +185,11 @@ def variants(counts: Counter[str], name: str) -> list[Warned]:
     if not same:
         return []
     shown = "; ".join(" = ".join(repr(label[:40]) for label in group) for group in same[:3])
-    return [Warned("WARN_LABEL_VARIANTS", f"Some classes of {name!r} differ by case or space only: {shown}.", name,
-                   "Write them alike, or they are learned as different classes.")]
+    return [
+        Warned(
+            "WARN_LABEL_VARIANTS",
+            f"Some classes of {name!r} differ by case or space only: {shown}.",
+            name,
+            "Write them alike, or they are learned as different classes.",
+        )
+    ]

@@ -102,7 +102,7 @@ def _unique(names: list[str], warnings: list[Warned]) -> list[str]:
     seen: set[str] = set()
     for name in names:
         final, count = name, 2
-        if name in seen or name.startswith("__row") or name.startswith("__hash"):
+        if name in seen or name.startswith(("__row", "__hash")):
             while (final := f"{name}__{count}") in taken:
                 count += 1
             code = "COLUMN_DUPLICATE_NAME" if name in seen else "COLUMN_RESERVED_NAME"

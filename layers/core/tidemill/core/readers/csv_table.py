@@ -16,8 +16,10 @@ from tidemill.core.limits import MIB, limit
 from tidemill.core.readers import dialect, encoding, records, streams
 from tidemill.core.readers.chunks import BadRow, Chunk, Warned, name_columns
 
-_MARKS = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff"
-                    r"\u20d0-\u20ff\ufe20-\ufe2f]+")
+_MARKS = re.compile(
+    r"[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff"
+    r"\u20d0-\u20ff\ufe20-\ufe2f]+"
+)
 
 
 class CsvTable:
@@ -87,7 +89,9 @@ class CsvTable:
                 yield self._chunk(batch.records[part], batch.lines[part], batch.text, bad)
         if ended not in ("\n", "\r", ""):
             message = "The file does not end with a line break; the upload may have been cut."
-            self.warnings.append(Warned("NO_FINAL_LINE_BREAK", message, remedy="Compare the last rows with the source."))
+            self.warnings.append(
+                Warned("NO_FINAL_LINE_BREAK", message, remedy="Compare the last rows with the source.")
+            )
 
     def _chunk(self, rows: list[list[str]], lines: list[int], text: str, bad: list[BadRow]) -> Chunk:
         bad = list(bad)
@@ -95,7 +99,7 @@ class CsvTable:
         if any(len(row) != width for row in rows):
             rows, lines = self._fitting(rows, lines, bad)
         if "\x00" in text:
-            rows, lines = self._without(rows, lines, bad, "\x00".__contains__, _NUL)
+            rows, lines = self._without(rows, lines, bad, _has_nul, _NUL)
         if self._encoding.broken and encoding.undecoded(text):
             rows, lines = self._without(rows, lines, bad, encoding.undecoded, _UNDECODED)
         columns = _columns(rows, width)
@@ -107,9 +111,7 @@ class CsvTable:
             columns = _columns(rows, width)
         return Chunk(self.names, np.asarray(lines, np.int64), columns, bad)
 
-    def _fitting(
-        self, rows: list[list[str]], lines: list[int], bad: list[BadRow]
-    ) -> tuple[list[list[str]], list[int]]:
+    def _fitting(self, rows: list[list[str]], lines: list[int], bad: list[BadRow]) -> tuple[list[list[str]], list[int]]:
         width = len(self.names)
         good: list[list[str]] = []
         kept: list[int] = []
@@ -142,6 +144,10 @@ class CsvTable:
 
     def _joined(self, row: list[str]) -> str:
         return joined(row, self._dialect.delimiter)
+
+
+def _has_nul(cell: str) -> bool:
+    return "\x00" in cell
 
 
 _NUL = ("ROW_NUL_BYTE", "the cell holds a NUL byte")
