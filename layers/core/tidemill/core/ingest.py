@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tidemill.core.limits import LIMITS
+from tidemill.core.limits import limit
 from tidemill.core.prepare import Prepared, prepare
 
 from tidemill.core.clock import now
@@ -76,9 +76,9 @@ def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: St
 
 
 def _dataset(upload: Upload, uploads: Storage, artifacts: Storage, spec: Spec, work: Path) -> Prepared:
-    if upload.size_bytes > LIMITS.upload_bytes:
+    if upload.size_bytes > limit("upload"):
         raise BadTable(
-            f"{upload.filename} has {upload.size_bytes:,} bytes; the limit is {LIMITS.upload_bytes:,}.",
+            f"{upload.filename} has {upload.size_bytes:,} bytes; the limit is {limit("upload"):,}.",
             code="UPLOAD_TOO_LARGE",
             remedy="Send a sample, or Parquet, which is smaller.",
         )
