@@ -30,6 +30,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 API_PREFIX = "/_aws/execute-api/"
 JOB_PATH = "/_tidemill/jobs/"
 _API_HOST = re.compile(r"([a-f0-9]{8})\.execute-api\.localhost(:\d+)?")
+_PLAIN = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?")
 _SERVICE = re.compile(r"(?:Credential=)?[^/,\s]*/[^/,]*/[^/,]*/([^/,]*)/")
 _BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]+/?")
@@ -61,6 +62,9 @@ ROOT_KEY = Refusal(
     "This access key is not accepted by the local stack.",
     "Use the keys in credentials.json of the state folder.",
 )
+UNKNOWN_KEY = Refusal(
+    "UNKNOWN_KEY", "Nobody has this access key.", "Use the keys in credentials.json of the state folder."
+)
 NO_KEY = Refusal(
     "NO_KEY", "The request is not signed.", "Sign it with the keys in credentials.json of the state folder."
 )
@@ -86,7 +90,8 @@ class Caller:
         """The HTTP API the request is for: its id, None where it is for a service."""
         if found := _API_HOST.fullmatch(self.host):
             return found[1]
-        return self.path[len(API_PREFIX) :].split("/", 1)[0] if self.path.startswith(API_PREFIX) else None
+        by_path = self.path.startswith(API_PREFIX) and _PLAIN.fullmatch(self.host)
+        return self.path[len(API_PREFIX) :].split("/", 1)[0] if by_path else None
 
 
 def joined_headers(scope: Scope) -> dict[str, str]:
@@ -117,8 +122,8 @@ def caller_of(scope: Scope, admin: str) -> Caller:
     )
 
 
-def refusal(caller: Caller, root_key: str) -> Refusal | None:
-    """Why a request may not pass, None where it may."""
+def refusal(caller: Caller, root_key: str, known: Callable[[str], bool]) -> Refusal | None:
+    """Why a request may not pass, None where it may; `known` says whether an access key exists."""
     if not _LOOPBACK.fullmatch(caller.host):
         return FOREIGN_HOST
     if caller.origin is not None and not _own_origin(caller):
@@ -130,7 +135,9 @@ def refusal(caller: Caller, root_key: str) -> Refusal | None:
     if caller.path.startswith("/_") or caller.path == "/health":
         return None if _is_for_jobs(caller) or _is_custom_resource_answer(caller) else ADMIN_ONLY
     if caller.key:
-        return ROOT_KEY if caller.key in ("test", root_key) or re.fullmatch(r"\d{12}", caller.key) else None
+        if caller.key in ("test", root_key) or re.fullmatch(r"\d{12}", caller.key):
+            return ROOT_KEY
+        return None if known(caller.key) else UNKNOWN_KEY
     if caller.method == "POST" and caller.form and _BUCKET.fullmatch(caller.path):
         return None  # a presigned form carries its signature in the body, where S3 checks it
     if caller.method == "OPTIONS" and caller.origin is not None:
@@ -169,11 +176,12 @@ class Guard:
         *,
         admin: str,
         root_key: str,
+        known: Callable[[str], bool],
         batch: Application | None = None,
         api_calls: int = 4,
         api_queue: int = 64,
     ) -> None:
-        self.inner, self.batch, self.admin, self.root_key = inner, batch, admin, root_key
+        self.inner, self.batch, self.admin, self.root_key, self.known = inner, batch, admin, root_key, known
         self._calls = asyncio.Semaphore(api_calls)
         self._queue, self._waiting = api_queue, 0
 
@@ -188,7 +196,7 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = caller_of(scope, self.admin)
-        if reason := refusal(caller, self.root_key):
+        if reason := refusal(caller, self.root_key, self.known):
             await refuse(reason, caller, send)
         elif caller.api is not None:
             await self._call_api(caller, scope, receive, send)
@@ -214,12 +222,18 @@ class Guard:
 
 
 def _by_path(caller: Caller, scope: Scope) -> Scope:
-    """Address an API by path, so that none of its routes (/health) is taken for one of MiniStack's."""
+    """Address an API by path: MiniStack looks at its own paths (/health, /_ministack/reset) before it looks at hosts.
+
+    The function sees the address of the server as its host, and the one that was called as x-forwarded-host.
+    """
     if not _API_HOST.fullmatch(caller.host):
         return scope
     prefix = API_PREFIX + (caller.api or "")
     raw = scope.get("raw_path")
-    return {**scope, "path": prefix + scope["path"], "raw_path": raw and prefix.encode() + raw}
+    address, port = scope["server"]
+    headers = [pair for pair in scope["headers"] if pair[0].lower() not in (b"host", b"x-forwarded-host")]
+    headers += [(b"host", f"{address}:{port}".encode()), (b"x-forwarded-host", caller.host.encode())]
+    return {**scope, "path": prefix + scope["path"], "raw_path": raw and prefix.encode() + raw, "headers": headers}
 
 
 def _without_admin(scope: Scope) -> Scope:

@@ -9,20 +9,18 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
+import socket
 import sys
-from collections.abc import Callable
+from importlib.metadata import version
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from tidemill.local.guard import Application, Guard, Message, Receive, Scope, Send
+from tidemill.local.errors import ServerFailed
 from tidemill.local.state import REGION, Folder, Secrets, identity, read_secrets, write_json
 
 MINISTACK = "1.5.33"
-API_CALLS = 4  # concurrent calls of the HTTP API: one worker process each
 FUNCTIONS = 32  # concurrent invocations in all; a throttled queue message waits out its visibility, so leave room
-KEEP_ALIVE_S = 75
-GRACE_S = 3
+BACKLOG = 128
 
 
 def settings(folder: Folder, secrets: Secrets, port: int) -> dict[str, str]:
@@ -50,52 +48,22 @@ def settings(folder: Folder, secrets: Secrets, port: int) -> dict[str, str]:
     }
 
 
-def without_workers(inner: Application, end_workers: Callable[[], None]) -> Application:
-    """End the function workers just before MiniStack saves its state, so that none still changes it."""
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        async def received() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await asyncio.to_thread(end_workers)
-            return message
-
-        await inner(scope, received if scope["type"] == "lifespan" else receive, send)
-
-    return application
+def listen(port: int) -> socket.socket:
+    """Take the port, on loopback only."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(BACKLOG)
+    return listener
 
 
-async def serve(folder: Folder, secrets: Secrets, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, then save and stop."""
-    import hypercorn.asyncio
-    from hypercorn.config import Config
-    from ministack.app import app
-    from ministack.core import lambda_runtime
-
-    from tidemill.local.batch import Batch
-
-    batch = Batch(folder, secrets, port)
-    guard = Guard(
-        without_workers(app, lambda_runtime.reset),
-        admin=secrets.admin,
-        root_key=secrets.root_access_key_id,
-        batch=batch.application,
-        api_calls=API_CALLS,
-    )
-    config = Config()
-    config.bind = [f"127.0.0.1:{port}"]
-    config.keep_alive_timeout = KEEP_ALIVE_S
-    config.graceful_timeout = GRACE_S
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-
-    async def stopped() -> None:
-        await asked.wait()
-        await batch.stop()  # while the stack still answers: a job saves its state on the way out
-
-    batch.start()
-    await hypercorn.asyncio.serve(guard, config, shutdown_trigger=stopped)
+def check_version() -> None:
+    """Raise unless MiniStack is the version all of this was proved with."""
+    found = version("ministack")
+    if found != MINISTACK:
+        raise ServerFailed(
+            f"MiniStack {found} is installed, {MINISTACK} is needed.", remedy=f"pip install ministack=={MINISTACK}"
+        )
 
 
 def main() -> None:
@@ -109,8 +77,12 @@ def main() -> None:
     os.umask(0o077)  # what MiniStack writes holds keys
     os.environ.update(settings(folder, secrets, arguments.port))
     _log_refusals(folder)
+    check_version()
+    from tidemill.local.composition import serve  # MiniStack reads the environment when it is imported
+
+    listener = listen(arguments.port)
     write_json(folder.running, {"pid": os.getpid(), "identity": identity(os.getpid()), "port": arguments.port})
-    asyncio.run(serve(folder, secrets, arguments.port))
+    asyncio.run(serve(folder, secrets, listener))
     folder.running.unlink(missing_ok=True)
     sys.stdout.flush()
     os._exit(0)  # threads of MiniStack's pools would keep the process

@@ -1,0 +1,85 @@
+"""MiniStack with our guard in front and our Batch beside it, as one ASGI application on one listener.
+
+MiniStack reads its settings when it is imported: import this module only after they are set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+
+import hypercorn.asyncio
+from hypercorn.config import Config
+from ministack.app import app
+from ministack.core import lambda_runtime
+from ministack.core.iam_evaluator import CredentialResolutionError, resolve_credential
+
+from tidemill.local.batch import Batch
+from tidemill.local.guard import Application, Guard, Message, Receive, Scope, Send
+from tidemill.local.state import Folder, Secrets
+
+API_CALLS = 4  # concurrent calls of the HTTP API: one worker process each
+KEEP_ALIVE_S = 75
+GRACE_S = 3
+WATCH_S = 5
+
+
+def without_workers(inner: Application, end_workers: Callable[[], None]) -> Application:
+    """End the function workers just before MiniStack saves its state, so that none still changes it."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await asyncio.to_thread(end_workers)
+            return message
+
+        await inner(scope, received if scope["type"] == "lifespan" else receive, send)
+
+    return application
+
+
+def is_known(account: str, key: str) -> bool:
+    """Whether MiniStack has issued an access key; an expired one is for MiniStack to refuse."""
+    found = resolve_credential(key, account)
+    return not (isinstance(found, CredentialResolutionError) and found.code == "UnrecognizedClientException")
+
+
+async def watch(folder: Folder) -> None:
+    """End at once when the state folder is gone: nothing can be kept, and nobody could find this process again."""
+    while folder.running.exists():
+        await asyncio.sleep(WATCH_S)
+    os._exit(1)
+
+
+async def serve(folder: Folder, secrets: Secrets, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then save and stop."""
+    batch = Batch(folder, secrets, listener.getsockname()[1])
+    guard = Guard(
+        without_workers(app, lambda_runtime.reset),
+        admin=secrets.admin,
+        root_key=secrets.root_access_key_id,
+        known=partial(is_known, secrets.account),
+        batch=batch.application,
+        api_calls=API_CALLS,
+    )
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.graceful_timeout = GRACE_S
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+
+    async def stopped() -> None:
+        await asked.wait()
+        await batch.stop()  # while the stack still answers: a job saves its state on the way out
+
+    batch.start()
+    watching = asyncio.create_task(watch(folder))
+    await hypercorn.asyncio.serve(guard, config, shutdown_trigger=stopped)
+    watching.cancel()

@@ -1,0 +1,3 @@
+"""What the sample layer holds."""
+
+GREETING = "hello from the layer"
