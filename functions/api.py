@@ -1,4 +1,4 @@
-"""Api: woken by every HTTP request but predictions; answers from the registry and the buckets."""
+"""Answers every HTTP request but predictions: uploads, models, versions, runs, cards, promote and rollback."""
 
 from __future__ import annotations
 

@@ -58,6 +58,8 @@ class FakeAws(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # headers and body in one packet
     server: FakeAws
 
     def do_GET(self) -> None:

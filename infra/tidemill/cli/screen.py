@@ -86,21 +86,24 @@ class Reporter:
 
 
 class Plain(Reporter):
-    """Plain lines: one when the stage or the message changes, few while steps pass."""
+    """Plain lines: one when the stage or the message changes, then one in ten seconds with the time it has taken."""
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self.shown: tuple[str, str] | None = None
-        self.at = 0.0
+        self.began = self.at = 0.0
 
     def __call__(self, step: Step) -> None:
         now = time.monotonic()
         said = "" if step.steps else step.message
-        if (step.stage, said) == self.shown and now - self.at < PLAIN_EVERY_S:
+        is_new = (step.stage, said) != self.shown
+        if not is_new and now - self.at < PLAIN_EVERY_S:
             return
+        self.began = now if is_new else self.began
         self.shown, self.at = (step.stage, said), now
         count = f" {step.step}/{step.steps}" if step.steps else ""
-        self.screen.say(f"{step.stage}{count}{': ' + step.message if step.message else ''}")
+        taken = "" if is_new else f" ({now - self.began:.0f} s)"
+        self.screen.say(f"{step.stage}{count}{': ' + step.message if step.message else ''}{taken}")
 
 
 class Live(Reporter):

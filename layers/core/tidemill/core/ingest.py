@@ -76,9 +76,10 @@ def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: St
 
 
 def _dataset(upload: Upload, uploads: Storage, artifacts: Storage, spec: Spec, work: Path) -> Prepared:
-    if upload.size_bytes > limit("upload"):
+    most = limit("upload")
+    if upload.size_bytes > most:
         raise BadTable(
-            f"{upload.filename} has {upload.size_bytes:,} bytes; the limit is {limit("upload"):,}.",
+            f"{upload.filename} has {upload.size_bytes:,} bytes; the limit is {most:,}.",
             code="UPLOAD_TOO_LARGE",
             remedy="Send a sample, or Parquet, which is smaller.",
         )

@@ -51,7 +51,7 @@ def by_column(contribution_nf: Array, owner_f: Array, columns: int) -> Array:
 
 
 def _position(predictor: Predictor, target: str | None) -> int | None:
-    if not (predictor.folder / "explain.onnx").is_file():
+    if not predictor.explainable:
         raise NotFound("This version has no explanations.", code="NO_EXPLANATIONS", remedy="Train the model again.")
     if target is None:
         return None

@@ -58,6 +58,11 @@ class Predictor:
         """The session of explain.onnx, opened by the first explanation."""
         return open_session(self.folder / "explain.onnx")
 
+    @property
+    def explainable(self) -> bool:
+        """Whether explanations can be given; an open session needs its file no more."""
+        return "explain_session" in vars(self) or (self.folder / "explain.onnx").is_file()
+
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """One prediction a row; raises SchemaMismatch naming the row, the column and the value that do not fit."""
         return self.answers(self.scores(self.program.x_of_rows(rows)))

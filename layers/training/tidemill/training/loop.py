@@ -164,7 +164,7 @@ def _step(
     weights, moments = carry
 
     def loss_of(weights: Weights) -> tuple[jax.Array, jax.Array]:
-        out_bk = kind.net.apply(weights, batch.x_nf, dropper(key, knobs.dropout))
+        out_bk = kind.net.finish(weights, kind.net.enter(weights, batch.x_nf), dropper(key, knobs.dropout))
         total = (row_losses(kind.task, kind.log1p, scale, out_bk, batch.y_n) * batch.w_n).sum()
         return total / jnp.maximum(batch.w_n.sum(), 1.0), total
 
@@ -181,7 +181,7 @@ def _step(
 
 def predict(kind: Kind, weights: Weights, scale: Scale, x_bf: jax.Array) -> jax.Array:
     """The answer of all members together; pure, so that it can be compiled, differentiated and exported."""
-    out_mbk = jax.vmap(lambda member: kind.net.apply(member, x_bf, keep))(weights)
+    out_mbk = jax.vmap(lambda member: kind.net.finish(member, kind.net.enter(member, x_bf), keep))(weights)
     return answer(kind.task, kind.log1p, scale, out_mbk)
 
 

@@ -142,8 +142,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _request_id(scope: Scope) -> str:
+    """API Gateway's id of the request, which its access log has too; else the function's, else a new one."""
+    gateway = (scope.get("aws.event") or {}).get("requestContext") or {}
     context = scope.get("aws.context")
-    return str(getattr(context, "aws_request_id", "") or uuid.uuid4())
+    return str(gateway.get("requestId") or getattr(context, "aws_request_id", "") or uuid.uuid4())
 
 
 def _log_request(scope: Scope, answer: Answer, seconds: float) -> None:

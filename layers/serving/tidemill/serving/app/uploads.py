@@ -13,13 +13,14 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from tidemill.core.errors import BadRequest, BadSpec, TooLarge
+from tidemill.core.limits import LIMITS
 from tidemill.core.names import check_model
 from tidemill.core.spec import Spec
 from tidemill.serving.app import shapes
 from tidemill.serving.app.access import OPERATE
 from tidemill.serving.app.world import World
 
-MAX_BYTES = 1 << 30  # 1 GiB: what one preprocessing function reads within its bounds
+MAX_BYTES = LIMITS["upload"].value  # what Preprocess reads
 EXPIRES_S = 15 * 60  # long enough for a slow line to begin; S3 checks at the start of the upload
 SPEC_NAME = "tidemill.toml"
 _NAME_LENGTH = 128

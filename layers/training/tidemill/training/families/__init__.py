@@ -24,8 +24,11 @@ class Net(Protocol):
     def init(self, rng: np.random.Generator) -> Weights:
         """Fresh weights of one member, as NumPy arrays."""
 
-    def apply(self, weights: Weights, x_bf: jax.Array, drop: Drop) -> jax.Array:
-        """Outputs [b, k] of one member: logits, or the standardised value."""
+    def enter(self, weights: Weights, x_bf: jax.Array) -> Any:
+        """The affine part that features go through first (any pytree [b, ...]), or the features as they are."""
+
+    def finish(self, weights: Weights, entered: Any, drop: Drop) -> jax.Array:
+        """Outputs [b, k] of one member from what `enter` gave: logits, or the standardised value."""
 
 
 class Family(Protocol):

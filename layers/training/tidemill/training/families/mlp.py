@@ -20,6 +20,7 @@ from tidemill.training.families import Drop, Weights
 NAME = "mlp"
 DESCRIPTION = "A neural network of two hidden layers (64 and 32 units, ReLU) beside a linear path."
 WIDTHS = (64, 32)
+Entered = tuple[jax.Array, jax.Array]
 
 
 class Layers(nnx.Module):  # type: ignore[misc]
@@ -31,11 +32,17 @@ class Layers(nnx.Module):  # type: ignore[misc]
         self.out = nnx.Linear(WIDTHS[-1], outputs, rngs=rngs)
         self.skip = nnx.Linear(features, outputs, use_bias=False, rngs=rngs)
 
-    def __call__(self, x_bf: jax.Array, drop: Drop) -> jax.Array:
-        h_bd = x_bf
-        for layer in self.hidden:
+    def enter(self, x_bf: jax.Array) -> Entered:
+        """The first layer before its bend, and the linear path."""
+        return self.hidden[0](x_bf), self.skip(x_bf)
+
+    def finish(self, entered: Entered, drop: Drop) -> jax.Array:
+        """Everything behind."""
+        h_bd, skipped_bk = entered
+        h_bd = drop(nnx.relu(h_bd))
+        for layer in self.hidden[1:]:
             h_bd = drop(nnx.relu(layer(h_bd)))
-        out_bk: jax.Array = self.out(h_bd) + self.skip(x_bf)
+        out_bk: jax.Array = self.out(h_bd) + skipped_bk
         return out_bk
 
 
@@ -48,32 +55,37 @@ class Mlp:
 
     def init(self, rng: np.random.Generator) -> Weights:
         """Fresh weights: He's scale before ReLU (arXiv 1502.01852), zeros for biases and the linear path."""
-        weights: Weights = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), _blank(self))
+        blank = nnx.to_pure_dict(_blueprint(self)[1])
+        weights: Weights = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), blank)
         for layer, gain in (*((layer, 2.0) for layer in weights["hidden"].values()), (weights["out"], 1.0)):
             shape = layer["kernel"].shape
             layer["kernel"] = rng.normal(0.0, (gain / shape[0]) ** 0.5, shape).astype(np.float32)
         return weights
 
-    def apply(self, weights: Weights, x_bf: jax.Array, drop: Drop) -> jax.Array:
+    def enter(self, weights: Weights, x_bf: jax.Array) -> Entered:
+        """The affine part: the first layer before its bend, and the linear path."""
+        return _layers(self, weights).enter(x_bf)
+
+    def finish(self, weights: Weights, entered: Entered, drop: Drop) -> jax.Array:
         """Outputs [b, k] of one member."""
-        graph, blank = _blueprint(self)
-        state = jax.tree.map(lambda leaf: leaf, blank)
-        nnx.replace_by_pure_dict(state, weights)
-        out_bk: jax.Array = nnx.merge(graph, state)(x_bf, drop)
-        return out_bk
+        return _layers(self, weights).finish(entered, drop)
 
 
 @lru_cache(maxsize=32)
 def _blueprint(mlp: Mlp) -> tuple[Any, Any]:
-    """The module's structure without any arrays."""
+    """The module's structure and its parameters' shapes, without any arrays."""
     empty = nnx.eval_shape(lambda: Layers(mlp.features, mlp.outputs, nnx.Rngs(0)))
     graph, state, _ = nnx.split(empty, nnx.Param, ...)
     return graph, state
 
 
-def _blank(mlp: Mlp) -> Weights:
-    """The weights' shapes, as a nested dict."""
-    return nnx.to_pure_dict(_blueprint(mlp)[1])
+def _layers(mlp: Mlp, weights: Weights) -> Layers:
+    """The module with these weights: made anew at every call, so nothing is shared and nothing leaks."""
+    graph, blank = _blueprint(mlp)
+    state = jax.tree.map(lambda leaf: leaf, blank)
+    nnx.replace_by_pure_dict(state, weights)
+    layers: Layers = nnx.merge(graph, state)
+    return layers
 
 
 def net(features: int, outputs: int) -> Mlp:
