@@ -1,0 +1,115 @@
+"""Everything the card says, as plain values: card.json. The page draws these facts and adds none of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tidemill.core.spec import Spec
+from tidemill.training.card import headline, settings, verdict
+
+FORMAT = 1
+HIDDEN = "(private)"
+Facts = dict[str, Any]
+
+
+def facts(
+    *,
+    schema: Facts,
+    profile: Facts,
+    spec: Spec,
+    metrics: Facts,
+    steps: Sequence[str],
+    features: int,
+    importance: Sequence[Facts],
+    examples: Facts,
+    run: Facts,
+) -> Facts:
+    """The whole card as JSON values; `steps` are the feature program's sentences, `features` its outputs."""
+    columns = _columns(schema, profile)
+    hidden = _private(schema)
+    return _clean(
+        {
+            "format": FORMAT,
+            "kind": "card",
+            "model": run.get("model", schema.get("model", "")),
+            "version": run.get("version"),
+            "run": run.get("run"),
+            "dataset": schema.get("dataset"),
+            "target": schema["target"],
+            "task": schema["task"],
+            "labels": schema.get("labels", []),
+            "created": run.get("created"),
+            "headline": headline.headline(schema, metrics),
+            "warnings": verdict.warnings(profile, metrics),
+            "data": {
+                "rows": schema.get("rows", {}),
+                "columns": columns,
+                "file": profile.get("source") or {},
+                "quarantined": profile.get("quarantined") or {},
+                "duplicates": profile.get("duplicate_rows"),
+                "chosen": [said for name in ("target", "split") if (said := (profile.get(name) or {}).get("how"))],
+            },
+            "recipe": {"settings": settings.settings(spec), "steps": list(steps), "features": features},
+            "scores": verdict.scores(metrics),
+            "primary": metrics.get("primary"),
+            "split": {"name": metrics.get("split", "test"), "rows": metrics.get("rows")},
+            "per_class": metrics.get("per_class") or [],
+            "confusion": metrics.get("confusion"),
+            "curves": metrics.get("curves") or {},
+            "residuals": metrics.get("residuals") or {},
+            "history": metrics.get("history") or [],
+            "importance": _importance(importance),
+            "explanations": [_discreet(item, hidden) for item in examples.get("explanations", [])],
+            "request": {name: HIDDEN if name in hidden else value for name, value in examples.get("request", {}).items()},
+            "limits": verdict.limits(schema, metrics),
+            "parity": run.get("parity") or {},
+            "reproduce": {"dataset": schema.get("dataset"), "seed": spec.train.seed, "code": run.get("code")},
+            "versions": run.get("versions") or {},
+            "time": {name: run[name] for name in ("seconds", "stages", "device") if name in run},
+        }
+    )
+
+
+def _columns(schema: Facts, profile: Facts) -> list[Facts]:
+    """The schema's columns, each with its histogram (or its most frequent levels) where the profile has one."""
+    found = profile.get("columns") or {}
+    drawn = {name: item.get("histogram") or _levels(item.get("top") or []) for name, item in found.items()}
+    return [{**column, "histogram": drawn.get(column["name"])} for column in schema["columns"]]
+
+
+def _levels(top: Sequence[Facts]) -> Facts:
+    return {"levels": [item["value"] for item in top], "counts": [item["rows"] for item in top]}
+
+
+def _private(schema: Facts) -> set[str]:
+    """Columns whose levels the schema keeps to itself: the card must not show them by example either."""
+    columns = (column for column in schema["columns"] if column.get("kind") == "category")
+    return {column["name"] for column in columns if column.get("levels") == [] and column.get("distinct")}
+
+
+def _discreet(item: Facts, hidden: set[str]) -> Facts:
+    """An explanation without the values of private columns."""
+    parts = [{**part, "value": HIDDEN} if part["column"] in hidden else part for part in item.get("contributions", [])]
+    return {**item, "contributions": parts}
+
+
+def _importance(items: Sequence[Facts]) -> list[Facts]:
+    """The columns by importance, most important first."""
+    return sorted((dict(item) for item in items), key=lambda item: -float(item.get("importance", 0.0)))
+
+
+def _clean(value: Any) -> Any:
+    """JSON values only: arrays and tuples as lists, scalars as Python's own, what is not a number as null."""
+    if isinstance(value, Mapping):
+        return {str(name): _clean(item) for name, item in value.items()}
+    if hasattr(value, "tolist"):
+        return _clean(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value)

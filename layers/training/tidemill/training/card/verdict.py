@@ -1,0 +1,85 @@
+"""What the numbers mean: better than the baseline or not, what to beware of, what the model must not be used for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidemill.training.card.text import value_of, visible
+
+Facts = dict[str, Any]
+def scores(metrics: Facts) -> list[Facts]:
+    """Every metric with its verdict against the baseline, the primary one first."""
+    rows = [{"name": name, **item, "verdict": against(item)} for name, item in metrics["metrics"].items()]
+    return sorted(rows, key=lambda row: row["name"] != metrics.get("primary"))
+
+
+def against(item: Facts) -> str:
+    """better, worse or level: the whole interval lies on one side of the baseline, or it does not."""
+    value, baseline = item.get("value"), item.get("baseline")
+    if value is None or baseline is None:
+        return ""
+    low, high = (item.get("low"), item.get("high"))
+    low, high = (value if low is None else low), (value if high is None else high)
+    if item.get("better", "higher") == "lower":
+        low, high, baseline = -high, -low, -baseline
+    return "better" if low > baseline else "worse" if high < baseline else "level"
+
+
+def verdict(metrics: Facts) -> str:
+    """The primary metric against the baseline; the paired comparison of the evaluation has the last word."""
+    item = metrics["metrics"][metrics["primary"]]
+    if "NOT_BETTER_THAN_BASELINE" in codes(metrics):
+        return "worse" if against(item) == "worse" else "level"
+    return "" if item.get("baseline") is None else "better"
+
+
+def codes(metrics: Facts) -> set[str]:
+    """The codes of the evaluation's warnings."""
+    return {str(item.get("code")) for item in metrics.get("warnings") or []}
+
+
+_REMEDY = {
+    "NOT_BETTER_THAN_BASELINE": "Check that the columns can tell the target at all; better columns or more rows help, "
+    "another seed does not.",
+    "RARE_CLASS": "Judge by recall and precision of the rare class and by the confusion matrix, not by accuracy.",
+    "FEW_TEST_ROWS": "Read the intervals, not the values; expect other scores with other rows.",
+    "OVERFIT": "Add rows, or raise dropout or weight decay in tidemill.toml.",
+}
+
+
+def warnings(profile: Facts, metrics: Facts) -> list[Facts]:
+    """Every caution, those about the scores first; the same caution is never given twice."""
+    found: dict[tuple[Any, Any], Facts] = {}
+    for item in [*(metrics.get("warnings") or []), *(profile.get("warnings") or [])]:
+        code, column = item.get("code", ""), item.get("column")
+        remedy = item.get("remedy") or _REMEDY.get(code, "")
+        found.setdefault((code, column), {**item, "code": code, "column": column, "remedy": remedy})
+    return list(found.values())
+
+
+def limits(schema: Facts, metrics: Facts) -> Facts:
+    """What the model must not be used for, and the ranges of values it has seen."""
+    target = visible(schema["target"], 60)
+    cautions = [
+        f"Rows from another population, place or time than the uploaded file. The scores hold for rows like those; "
+        f"nothing is known about {target} elsewhere.",
+        "Values outside the ranges below. The model answers there too, but by extrapolation nobody has tested.",
+        "Conclusions about causes. The model tells which columns go together with the target, not what happens when "
+        "a column is changed.",
+        "Decisions about people with no person in the loop. Fairness between groups, privacy of the training rows and "
+        "resistance against deliberate manipulation were not examined.",
+    ]
+    if verdict(metrics) in ("level", "worse"):
+        cautions.insert(0, "Any use in earnest: it is not better than an answer that ignores every column.")
+    ranges = [_range(column) for column in schema["columns"] if column.get("role") == "feature"]
+    return {"not_for": cautions, "ranges": ranges}
+
+
+def _range(column: Facts) -> Facts:
+    kind = column["kind"]
+    if kind == "category":
+        levels = column.get("levels") or []
+        return {"column": column["name"], "kind": kind, "levels": levels[:12], "more": max(0, len(levels) - 12)}
+    low, high = column.get("min"), column.get("max")
+    said = f"{value_of(low, kind)} to {value_of(high, kind)}"
+    return {"column": column["name"], "kind": kind, "min": low, "max": high, "text": said}
