@@ -26,10 +26,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     def work(body: str) -> None:
         message = json.loads(body)
         detail = message.get("detail", {})
-        if message.get("detail-type") == "VersionRegistered":
-            run = decide(detail["model"], detail["run"], registry, artifacts, bus)
-        else:
-            run = job_ended(detail, registry, artifacts, bus)
+        registered = message.get("detail-type") == "VersionRegistered"
+        run = (
+            decide(detail["model"], detail["run"], registry, artifacts, bus)
+            if registered
+            else job_ended(detail, registry, artifacts, bus)
+        )
         logger.info(
             "job", job=detail.get("jobId"), run=run["run"] if run else None, state=run["state"] if run else None
         )
