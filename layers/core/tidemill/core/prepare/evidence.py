@@ -67,7 +67,8 @@ class Evidence:
     out_of_range: int = 0
     least: float = math.inf
     greatest: float = -math.inf
-    widths: set[int] = field(default_factory=set)
+    shortest: int = 1 << 30
+    longest: int = 0
     shaped: int = 0
     orders: Counter[str] = field(default_factory=Counter)
     words: int = 0
@@ -112,12 +113,15 @@ class Evidence:
             values = pc.cast(present, pa.float64()).to_numpy()
         except pa.ArrowInvalid:
             return False
-        if len(values) and (not np.all(np.abs(values) < cells.EXACT_INTEGER) or has_leading_zero(present)):
+        if len(values) and not np.all(np.abs(values) < cells.EXACT_INTEGER):
             return False
         for word, count in counted(trimmed.filter(absent)):
             self._add_missing(word, cells.missing(word or ""), count)
         if len(values):
             self._add_numbers(values)
+            self.leading_zeros += leading_zeros(present)
+            extremes = pc.min_max(pc.binary_length(present))
+            self._add_widths(extremes["min"].as_py(), extremes["max"].as_py())
         return True
 
     def _add_numbers(self, values: np.ndarray) -> None:
@@ -178,14 +182,16 @@ class Evidence:
         self.integers += count * (found.integer or found.value == math.floor(found.value) if _finite(found) else 0)
         self.leading_zeros += count * found.leading_zero
         self.big += count * found.big
-        if found.integer and len(self.widths) < 3:
-            self.widths.add(len(text))
+        self._add_widths(len(text), len(text))
         if not _finite(found):
             self.not_finite += count
         elif abs(found.value) > cells.FLOAT32_MAX:
             self.out_of_range += count
         else:
             self.least, self.greatest = min(self.least, found.value), max(self.greatest, found.value)
+
+    def _add_widths(self, shortest: int, longest: int) -> None:
+        self.shortest, self.longest = min(self.shortest, shortest), max(self.longest, longest)
 
     def _keep_sample(self, texts: list[str], hashes: np.ndarray) -> None:
         full = len(self.sample) >= SAMPLE
@@ -209,8 +215,8 @@ def counted(array: Any) -> list[tuple[str | None, int]]:
     return list(zip(pairs.field(0).to_pylist(), pairs.field(1).to_pylist(), strict=True))
 
 
-def has_leading_zero(array: Any) -> bool:
-    """Whether some text of an array without nulls starts with 0 and another digit, after a sign or not."""
+def leading_zeros(array: Any) -> int:
+    """How many texts of an array without nulls start with 0 and another digit, after a sign or not."""
     texts = pa.concat_arrays([array])
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(texts.buffers()[2], np.uint8)
@@ -218,4 +224,4 @@ def has_leading_zero(array: Any) -> bool:
     starts = starts + np.isin(data[np.minimum(starts, len(data) - 1)], (43, 45))
     long = ends - starts > 1
     first, second = data[starts[long]], data[starts[long] + 1]
-    return bool(np.any((first == 48) & (second >= 48) & (second <= 57)))
+    return int(np.count_nonzero((first == 48) & (second >= 48) & (second <= 57)))

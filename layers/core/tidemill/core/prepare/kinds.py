@@ -100,7 +100,7 @@ def _missing_words(found: Evidence, fitting: int) -> list[str]:
 
 
 def _is_code(found: Evidence) -> bool:
-    fixed = len(found.widths) == 1 and min(found.widths) > 1
+    fixed = found.shortest == found.longest > 1
     zeros = found.leading_zeros > (0 if fixed else 0.01 * found.numbers)
     return zeros or found.big > 0.05 * found.numbers
 

@@ -81,7 +81,7 @@ class Tie:
         x, y = x - self.shift[0], y - self.shift[1]
         self.n += len(x)
         with np.errstate(over="ignore", invalid="ignore"):
-            self.sums += np.array([x.sum(), y.sum(), x @ x, y @ y, x @ y])
+            self.sums += np.array([x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()])
 
     def add_values(self, keys: np.ndarray, texts: list[str] | None, classes: np.ndarray) -> None:
         """Take in pairs of a value (or a code into texts) and a class."""

@@ -81,17 +81,31 @@ class CsvTable:
         """The rows as chunks of text columns."""
         text = encoding.decoded(streams.blocks(self._path, self._packed, 4 * MIB), self._encoding)
         ended = ""
-        for batch in records.batches(text, self._dialect.delimiter, self._dialect.skipped_lines):
+        for batch in records.batches(text, self._dialect.delimiter, self._dialect.skipped_lines, len(self.names)):
             ended = batch.text[-1:] or ended
+            if batch.columns is not None:
+                yield from self._plain_chunks(batch)
+                continue
             for start in range(0, len(batch.records) or 1, limit("chunk_rows")):
                 part = slice(start, start + limit("chunk_rows"))
                 bad = batch.bad if start == 0 else []
-                yield self._chunk(batch.records[part], batch.lines[part], batch.text, bad)
+                yield self._chunk(batch.records[part], batch.lines[part].tolist(), batch.text, bad)
         if ended not in ("\n", "\r", ""):
             message = "The file does not end with a line break; the upload may have been cut."
             self.warnings.append(
                 Warned("NO_FINAL_LINE_BREAK", message, remedy="Compare the last rows with the source.")
             )
+
+    def _plain_chunks(self, batch: records.Batch) -> Iterator[Chunk]:
+        """A block that was read as columns at once; only cells past their limit can be wrong with it."""
+        columns = batch.columns or []
+        if (long := _overlong(columns, batch.text)) is not None and len(long):
+            rows = [list(cells) for cells in zip(*(column.to_pylist() for column in columns), strict=True)]
+            yield self._chunk(rows, batch.lines.tolist(), batch.text, [])
+            return
+        for start in range(0, len(batch.lines), limit("chunk_rows")):
+            part = [column.slice(start, limit("chunk_rows")) for column in columns]
+            yield Chunk(self.names, batch.lines[start : start + limit("chunk_rows")], part)
 
     def _chunk(self, rows: list[list[str]], lines: list[int], text: str, bad: list[BadRow]) -> Chunk:
         bad = list(bad)

@@ -1,8 +1,9 @@
 """CSV records with the lines they stand on: fast where a block is clean, careful where it is not.
 
-A block that parses strictly to its end is a whole number of records, so nothing is lost by parsing it at once.
-One that does not is read record by record: a record that cannot be read costs its first line only, and reading goes
-on with the next, so that a quote nobody closed does not swallow the file.
+A block without quotes is split into columns at once. A block that parses strictly to its end is a whole number of
+records, so nothing is lost by parsing it at once. One that does not is read record by record: a record that cannot be
+read costs its first line only, and reading goes on with the next, so that a quote nobody closed does not swallow the
+file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 
 from tidemill.core.limits import limit
 from tidemill.core.readers.chunks import BadRow
@@ -20,12 +26,13 @@ Record = list[str]
 
 @dataclass
 class Batch:
-    """Records of one block, the line each starts on, the lines that could not be read, and the block's text."""
+    """Records of one block (or its columns at once), the line each starts on, its text, and lines set aside."""
 
     records: list[Record]
-    lines: list[int]
+    lines: np.ndarray
     text: str
     bad: list[BadRow] = field(default_factory=list)
+    columns: list[Any] | None = None
 
 
 @dataclass
@@ -34,7 +41,7 @@ class _Rest:
     line: int = 1
 
 
-def batches(blocks: Iterable[str], delimiter: str, skip_lines: int) -> Iterator[Batch]:
+def batches(blocks: Iterable[str], delimiter: str, skip_lines: int, width: int) -> Iterator[Batch]:
     """Every record of a text, block by block; `skip_lines` physical lines (the header) come before the first."""
     rest = _Rest()
     for block, last in _with_last(_without(blocks, skip_lines, rest)):
@@ -45,7 +52,35 @@ def batches(blocks: Iterable[str], delimiter: str, skip_lines: int) -> Iterator[
             yield from _overlong(rest)
             continue
         rest.text = text[cut:]
-        yield _parse(text[:cut], delimiter, rest, last)
+        plain = _at_once(text[:cut], delimiter, rest, width)
+        yield plain or _parse(text[:cut], delimiter, rest, last)
+
+
+def _at_once(text: str, delimiter: str, rest: _Rest, width: int) -> Batch | None:
+    """A block without quotes in which every line is a full row, split by Arrow; None for any other block.
+
+    Without quotes a record is a line and a field what stands between delimiters, so both readers must agree.
+    """
+    if '"' in text or "\x00" in text or width < 2 or "\r" in text.replace("\r\n", "\n"):
+        return None
+    names = [str(index) for index in range(width)]
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(text.encode()),
+            read_options=arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=2 * len(text) + 64),
+            parse_options=arrow_csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=False),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeEncodeError):
+        return None
+    lines = text.count("\n") + (not text.endswith("\n"))
+    if table.num_rows != lines:
+        return None
+    first, rest.line = rest.line, rest.line + lines
+    columns = [column.combine_chunks() for column in table.combine_chunks().columns]
+    return Batch([], np.arange(first, first + lines, dtype=np.int64), text, columns=columns)
 
 
 def _parse(text: str, delimiter: str, rest: _Rest, last: bool) -> Batch:
@@ -57,8 +92,8 @@ def _parse(text: str, delimiter: str, rest: _Rest, last: bool) -> Batch:
     first = rest.line
     rest.line += reader.line_num
     if reader.line_num == len(records):
-        return Batch(records, list(range(first, rest.line)), text)
-    return Batch(records, _starts(text, delimiter, first), text)
+        return Batch(records, np.arange(first, rest.line, dtype=np.int64), text)
+    return Batch(records, np.asarray(_starts(text, delimiter, first), np.int64), text)
 
 
 def _starts(text: str, delimiter: str, first: int) -> list[int]:
@@ -70,10 +105,11 @@ def _starts(text: str, delimiter: str, first: int) -> list[int]:
 def _carefully(text: str, delimiter: str, rest: _Rest, last: bool) -> Batch:
     """Record by record; an unfinished record at the end goes back to the rest, to be read with the next block."""
     lines = list(io.StringIO(text, newline=""))
-    batch, position = Batch([], [], text), 0
+    batch, position = Batch([], np.empty(0, np.int64), text), 0
+    starts: list[int] = []
     while position < len(lines):
         before = position
-        position, why = _run(lines, position, delimiter, batch, rest.line)
+        position, why = _run(lines, position, delimiter, batch.records, starts)
         if not why:
             continue
         unfinished = "unexpected end" in why and not last
@@ -82,19 +118,20 @@ def _carefully(text: str, delimiter: str, rest: _Rest, last: bool) -> Batch:
             break
         batch.bad.append(_bad(lines[position], rest.line + position, why))
         position = max(position, before) + 1
+    batch.lines = np.asarray(starts, np.int64) + rest.line
     rest.line += position
     return batch
 
 
-def _run(lines: list[str], start: int, delimiter: str, batch: Batch, first_line: int) -> tuple[int, str]:
+def _run(lines: list[str], start: int, delimiter: str, records: list[Record], starts: list[int]) -> tuple[int, str]:
     """Read records from a line on until the end ('') or an error (its words); the line reached."""
     remaining = (lines[index] for index in range(start, len(lines)))
     reader = csv.reader(remaining, delimiter=delimiter, strict=True)
     done = 0
     try:
         for record in reader:
-            batch.records.append(record)
-            batch.lines.append(first_line + start + done)
+            records.append(record)
+            starts.append(start + done)
             done = reader.line_num
     except csv.Error as error:
         return start + done, str(error)
