@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.doubles.plane import ARTIFACTS, DATA, METRICS, InProcess, Item, Plane, with_income
 
+from tidemill.cli import pipeline
 from tidemill.cli import stack as stack_commands
 from tidemill.cli.main import main
 from tidemill.cli.places import Places
@@ -104,6 +105,7 @@ class Command:
         self.clean = True
         self.elapsed = 0.0
         monkeypatch.setattr(stack_commands, "module", self._module)
+        monkeypatch.setattr(pipeline, "module", self._module)
         monkeypatch.setattr(stack_commands, "registry_of", lambda stack: plane.registry)
 
     def _module(self, name: str) -> Any:

@@ -6,6 +6,7 @@ import json
 import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -290,3 +291,47 @@ def test_deploy_runs_build_and_then_deploy_and_stops_at_a_failure(run: Any, monk
 
 def test_a_transport_of_the_app_is_all_these_tests_talk_to(run: Any) -> None:
     assert isinstance(run.transport, InProcess)
+
+
+class _Queues:
+    """SQS and CloudWatch Logs of a local stack."""
+
+    class exceptions:  # noqa: N801 - the name boto3 gives it
+        class ResourceNotFoundException(Exception):
+            pass
+
+    def __init__(self, counts: dict[str, int], lines: list[str]) -> None:
+        self.counts, self.lines = counts, lines
+
+    def get_queue_attributes(self, **get: Any) -> Any:
+        return {"Attributes": {"ApproximateNumberOfMessages": str(self.counts.get(get["QueueUrl"], 0))}}
+
+    def filter_log_events(self, **get: Any) -> Any:
+        if not get["logGroupName"].endswith("/train"):
+            raise self.exceptions.ResourceNotFoundException
+        return {"events": [{"message": line} for line in self.lines]}
+
+
+@pytest.mark.parametrize(
+    ("counts", "result", "shown"),
+    [
+        ({}, "good", "empty"),
+        ({"http://q": 2}, "note", "2 in TrainQueue"),
+        ({"http://q": 2, "http://d": 1}, "bad", "1 in TrainDeadLetters"),
+    ],
+)
+def test_doctor_sees_messages_that_wait_and_that_gave_up(
+    run: Any, tmp_path: Path, counts: dict[str, int], result: str, shown: str
+) -> None:
+    run.environment.clear()
+    (tmp_path / "template.yaml").write_text("")
+    fault = {"level": "ERROR", "error": "KeyError", "stack_trace": {"value": "'age'"}}
+    outside = _Queues(counts, ["START", '{"level": "INFO"}', json.dumps(fault)])
+    resources = {"TrainQueue": "http://q", "TrainDeadLetters": "http://d", "Table": "t"}
+    stack = SimpleNamespace(name="tidemill", state=tmp_path, resources=resources, client=lambda service: outside)
+    run.local.status = lambda state: stack
+    code = 1 if result == "bad" else 0
+    found = {check["name"]: check for check in run.json("doctor", "--port", "0", code=code)["checks"]}
+    assert found["Queues"]["result"] == result
+    assert shown in found["Queues"]["found"]
+    assert "Train: KeyError: 'age' (1x)" in found["Functions"]["found"]

@@ -10,15 +10,15 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import click
 from rich.text import Text
 
 from tidemill.cli.client import Api
 from tidemill.cli.failures import UNEXPECTED
+from tidemill.cli.pipeline import Check, pipeline
 from tidemill.cli.places import read_json
 from tidemill.cli.session import Session, json_option, pass_session, quietly
 from tidemill.cli.stack import PORT
@@ -40,16 +40,6 @@ PACKAGES = (
     "flax",
     "optax",
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at."""
-
-    name: str
-    result: Literal["good", "note", "bad"]
-    found: str
-    remedy: str = ""
 
 
 @click.command(epilog="Exit code 1: at least one check is bad.")
@@ -83,6 +73,7 @@ def examine(session: Session, port: int) -> Iterator[Check]:
     yield _stack(session)
     yield _clock(session)
     yield _keys(session)
+    yield from pipeline(session)
 
 
 def _python() -> Check:

@@ -16,6 +16,8 @@ Item = dict[str, Any]
 TERMINAL = frozenset({"READY", "REJECTED", "FAILED", "SUPERSEDED", "CANCELLED"})
 FIRST_POLL_S, LAST_POLL_S = 0.2, 1.0
 DECISION_S = 120.0  # the gate answers within seconds; after this something is stuck and waiting helps nobody
+UNUSUAL_S = 60.0
+_QUICK = ("", "RECEIVED", "PREPARED")  # states that a large file may hold for minutes, and nothing else
 _WAITING = {
     "": "waiting for the upload's event to arrive",
     "RECEIVED": "reading, checking and splitting the table",
@@ -27,19 +29,18 @@ _WAITING = {
 
 def follow(session: Session, api: Api, model: str, upload: str, timeout_s: float) -> Item:
     """The run of an upload when nothing more will happen to it by itself; raises TookTooLong."""
-    started = session.clock()
-    ready_at: float | None = None
+    started = since = session.clock()
+    state = ""
     with session.screen.progress() as report:
         for turn in range(10**9):
             run = find_run_of(api, model, upload)
-            report(_progress(run))
-            if run and run["state"] == "READY" and ready_at is None:
-                ready_at = session.clock()
-            if run and is_settled(run):
+            now = session.clock()
+            if run and run["state"] != state:
+                state, since = run["state"], now
+            report(_progress(run, now - since))
+            if run and (is_settled(run) or (state == "READY" and now - since > DECISION_S)):
                 return run
-            if run and ready_at is not None and session.clock() - ready_at > DECISION_S:
-                return run
-            if session.clock() - started > timeout_s:
+            if now - started > timeout_s:
                 raise _too_long(model, run, timeout_s)
             session.sleep(min(FIRST_POLL_S * 1.2**turn, LAST_POLL_S) if turn < 20 else LAST_POLL_S)
     raise AssertionError("the loop ends by returning or raising")
@@ -61,7 +62,7 @@ def is_settled(run: Mapping[str, Any]) -> bool:
     return run["state"] in TERMINAL and (run["state"] != "READY" or bool(run.get("decision")))
 
 
-def _progress(run: Item | None) -> Progress:
+def _progress(run: Item | None, waited_s: float) -> Progress:
     state = run["state"] if run else ""
     if run and state == "RUNNING":
         now = run.get("progress") or {}
@@ -71,7 +72,8 @@ def _progress(run: Item | None) -> Progress:
             int(now.get("steps") or 0),
             str(now.get("message") or ""),
         )
-    return Progress(state or "UPLOADED", 0, 0, _WAITING.get(state, ""))
+    hint = "; this is longer than usual, see `tidemill doctor`" if waited_s > UNUSUAL_S and state in _QUICK else ""
+    return Progress(state or "UPLOADED", 0, 0, _WAITING.get(state, "") + hint)
 
 
 def _too_long(model: str, run: Item | None, timeout_s: float) -> TookTooLong:

@@ -7,7 +7,6 @@ Looking the hash up is no timing risk either: who measures the lookup learns abo
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import secrets
 from dataclasses import dataclass
@@ -62,11 +61,6 @@ def hash_of(secret: str) -> str:
 def id_of(digest: str) -> str:
     """The short public name of a key: the first 8 hex digits of its hash. Safe to print and log."""
     return digest[:8]
-
-
-def same(left: str, right: str) -> bool:
-    """Whether two secrets are equal, in a time that does not depend on where they differ."""
-    return hmac.compare_digest(left.encode(), right.encode())
 
 
 def allows(role: str, needed: Role) -> bool:

@@ -38,8 +38,10 @@ def routes(world: World) -> APIRouter:
     @router.get("/models/{model}/versions", response_model=shapes.Versions, openapi_extra=PREDICT)
     def list_versions(name: ModelName) -> JSONResponse:
         """List the versions of a model, newest first."""
-        registry.model(name)
-        return JSONResponse({"versions": [public(item) for item in registry.versions(name)]})
+        found = registry.versions(name)
+        if not found:
+            registry.model(name)  # raises UnknownModel
+        return JSONResponse({"versions": [public(item) for item in found]})
 
     @router.get("/models/{model}/versions/{number}", response_model=shapes.Version, openapi_extra=PREDICT)
     def get_version(name: ModelName, number: Number) -> JSONResponse:

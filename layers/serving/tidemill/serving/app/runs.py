@@ -28,8 +28,9 @@ def routes(world: World) -> APIRouter:
     @router.get("/models/{model}/runs", response_model=shapes.Runs, openapi_extra=OPERATE)
     def list_runs(name: ModelName, upload: UploadId = None) -> JSONResponse:
         """List the runs of a model, newest first; `upload` finds the run of one upload."""
-        registry.model(name)
         found = registry.runs(name)
+        if not found:
+            registry.model(name)  # raises UnknownModel
         if upload is not None:
             found = [run for run in found if of_upload(run, upload)]
         return JSONResponse({"runs": [public(run) for run in found]})
