@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from tidemill.core.errors import BadBundle, BadTable, SchemaMismatch
 from tidemill.core.features import Program, fit
+from tidemill.core.features.cells import NO_NUMBER, NO_VALUE
 from tidemill.core.features.fitting import MAX_WIDTH, enough
 from tidemill.core.features.kinds import CLIP
+from tidemill.core.prepare import cells, dates
 from tidemill.core.spec import Spec
 
 SPEC = Spec()
@@ -119,7 +121,8 @@ def test_rows_take_the_same_way_as_columns(pair: list[Table]) -> None:
     """Fitted on one table, replayed on another with the same columns: unseen levels and values included."""
     (columns, schema), (fresh, _) = pair
     if program := fitted(columns, schema):
-        rows = rows_of(fresh)
+        numbers = {name: np.clip(c, -3e38, 3e38) for name, c in fresh.items() if c.dtype != object}
+        rows = rows_of({**fresh, **numbers})
         x_nf = program.x_of_rows(rows)
         assert x_nf.tobytes() == program.apply(program.read_rows(rows)).tobytes()
         assert np.isfinite(x_nf).all()
@@ -228,7 +231,7 @@ def test_constant_columns_are_asked_for_but_give_no_feature() -> None:
     columns = {"k": column_of("number", [7, 7, 7, 7]), "n": column_of("number", [1, 2, 3, 4])}
     program = fit(columns, schema_of({"k": "number", "n": "number"}), SPEC)
     assert program.names == ("n",) and program.columns == ("k", "n")
-    assert program.x_of_rows([{"k": 1e300, "n": 1}]).shape == (1, 1)
+    assert program.x_of_rows([{"k": 1e30, "n": 1}]).shape == (1, 1)
     with pytest.raises(BadTable, match="0 features"):
         fit({"k": columns["k"]}, schema_of({"k": "number"}), SPEC)
 
@@ -266,7 +269,7 @@ def program() -> Program:
 GOOD = {"age": 1, "colour": "red", "when": 0}
 
 
-@pytest.mark.parametrize("good", [42, 4.2, "42", " 4.2e1 ", None, "", "NA", -0.0, 10**300])
+@pytest.mark.parametrize("good", [42, 4.2, "42", " 4.2e1 ", None, "", "NA", "None", "-", -0.0, 10**38])
 def test_numbers_come_as_numbers_as_texts_or_as_null(program: Program, good: Any) -> None:
     assert np.isfinite(program.x_of_rows([{**GOOD, "age": good}])).all()
 
@@ -280,6 +283,7 @@ def test_numbers_come_as_numbers_as_texts_or_as_null(program: Program, good: Any
         ("age", math.inf, "age is inf"),
         ("age", "inf", "age is 'inf'"),
         ("age", "1_000", "age is '1_000'"),
+        ("age", 1e39, "a finite number is due"),
         ("age", 10**400, "a finite number is due"),
         ("age", [1], r"age is \[1\]"),
         ("age", "x" * 500, r"\.\.\."),
@@ -299,6 +303,38 @@ def test_a_bad_value_is_refused_by_row_and_column(program: Program, column: str,
     assert len(caught.value.message) < 200 and caught.value.remedy
     with pytest.raises(SchemaMismatch):
         program.read_rows([GOOD, {**GOOD, column: bad}])
+
+
+def test_words_for_no_value_are_those_of_preparation() -> None:
+    assert set(cells.ALWAYS_MISSING) == NO_VALUE
+    assert NO_VALUE | set(cells.PERHAPS_MISSING) == NO_NUMBER
+
+
+def test_texts_are_compared_in_the_form_training_texts_have() -> None:
+    levels = [cells.canonical(text) for text in ("cafe\u0301", "plain")]
+    program = fit({"c": column_of("category", levels * 2)}, schema_of({"c": "category"}), SPEC)
+    for text in ("cafe\u0301", "caf\u00e9", " caf\u00e9\u200b"):
+        assert program.x_of_rows([{"c": text}])[0, program.names.index("c=caf\u00e9")] == 1
+
+
+def test_numbers_that_looked_like_dates_in_training_still_do() -> None:
+    schema = schema_of({"t": "datetime"})
+    columns = {"t": np.array([0.0, 1e9, 1.7e9])}
+    seconds = fit(columns, schema, SPEC)
+    schema["columns"][0]["order"] = dates.COMPACT
+    compact = fit(columns, schema, SPEC)
+    assert compact.x_of_rows([{"t": 20240531}]).tobytes() == compact.x_of_rows([{"t": "2024-05-31"}]).tobytes()
+    assert compact.x_of_rows([{"t": 1717113600}]).tobytes() == compact.x_of_rows([{"t": "2024-05-31"}]).tobytes()
+    assert seconds.x_of_rows([{"t": 20240531}]).tobytes() == seconds.x_of_rows([{"t": "1970-08-23T06:22:11"}]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-05-31", "2024-05", "2024-05-31T13:45:00", "2024-05-31 13:45:00+02:00", "20240531"]
+)
+def test_dates_mean_what_they_meant_in_training(text: str) -> None:
+    order = dates.COMPACT if text.isdecimal() else dates.YMD
+    read = fit({"t": np.array([0.0, 1e9])}, schema_of({"t": "datetime"}), SPEC).read_rows([{"t": text}])
+    assert read["t"].tolist() == [dates.seconds(text, order)]
 
 
 def test_all_missing_columns_are_named_at_once(program: Program) -> None:

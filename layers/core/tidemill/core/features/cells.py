@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +16,19 @@ Reader = Callable[[list[Any]], list[Any]]
 _PLAIN_NUMBERS = frozenset({int, float, type(None)})
 _PLAIN_LEVELS = frozenset({str, type(None)})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MONTH = re.compile(r"\d{4}-\d{2}")
 _NAMES_SHOWN = 20
 
-# Texts that stand for "no value" in tables. A training level of that very text wins.
-MISSING_TEXTS = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a"})
+FLOAT32_MAX = 3.4028234663852886e38
+COMPACT_DATES = (19_000_101, 21_991_231)  # numbers that are dates where training had dates like 20240531
+
+# Texts that stand for "no value", folded: the same as where tables are prepared, and a test holds the two equal. They
+# are written down twice because preparation needs pyarrow, which must not come near the hot path.
+_NO_VALUE = """null nan n/a #n/a <na> n.a. #value! #div/0! #ref! #null! #num! \\n ? - -- . missing nil undefined (null)
+(none) 缺失 空"""
+NO_VALUE = frozenset(["", *_NO_VALUE.split()])
+NO_LEVEL = NO_VALUE | {"na"}  # a training level of that very text wins
+NO_NUMBER = NO_VALUE | {"na", "none", "无"}
 
 
 def check_names(
@@ -40,12 +51,12 @@ def check_names(
         )
 
 
-def reader(kind: str, name: str, levels: Collection[Any] = ()) -> Reader:
+def reader(kind: str, name: str, levels: Collection[Any] = (), *, compact: bool = False) -> Reader:
     """The function that reads the values of one column: to floats (NaN = missing), or to levels (None = missing)."""
     if kind == "category":
         return lambda values: _levels(values, name, levels)
     if kind == "datetime":
-        return lambda values: [_second(value, name, row) for row, value in enumerate(values)]
+        return lambda values: [_second(value, name, row, compact) for row, value in enumerate(values)]
     return lambda values: _numbers(values, name)
 
 
@@ -56,13 +67,14 @@ def _numbers(values: list[Any], name: str) -> list[float]:
             numbers = [math.nan if value is None else float(value) for value in values]
         except OverflowError:  # an integer of hundreds of digits
             numbers = []
-        if numbers and sum(map(math.isfinite, numbers)) == len(values) - values.count(None):
+        fit = sum([-FLOAT32_MAX <= number <= FLOAT32_MAX for number in numbers])
+        if numbers and fit == len(values) - values.count(None):
             return numbers
     return [_number(value, name, row) for row, value in enumerate(values)]
 
 
 def _number(value: Any, name: str, row: int) -> float:
-    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING_TEXTS):
+    if value is None or (isinstance(value, str) and value.strip().casefold() in NO_NUMBER):
         return math.nan
     number = math.nan
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
@@ -70,7 +82,7 @@ def _number(value: Any, name: str, row: int) -> float:
             number = float(value) if not isinstance(value, str) or "_" not in value else math.nan
         except (ValueError, OverflowError):
             number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= FLOAT32_MAX:
         raise _refuse(value, name, row, "a finite number", "Give a number, or null where the value is not known.")
     return number
 
@@ -89,9 +101,9 @@ def _level(value: Any, name: str, row: int, levels: Collection[Any]) -> str | No
         return value if value in levels else _level_of(value, levels)
     if isinstance(value, bool):
         texts = [str(value).lower(), str(value), str(value).upper(), str(int(value))]
-    elif isinstance(value, (int, float)) and math.isfinite(value):
+    elif isinstance(value, (int, float)) and abs(value) <= FLOAT32_MAX:
         texts = [repr(value)]
-        if abs(value) < 2**53 and value == int(value):
+        if value == int(value):
             texts += [str(int(value)), f"{int(value)}.0"]
     else:
         raise _refuse(value, name, row, "a text", "Give one of the column's values, or null where it is not known.")
@@ -99,17 +111,22 @@ def _level(value: Any, name: str, row: int, levels: Collection[Any]) -> str | No
 
 
 def _level_of(text: str, levels: Collection[Any]) -> str | None:
-    """A text that is no known level as it stands: without the blanks around it, or missing, or an unseen level."""
+    """A text that is no known level as it stands: in the form training texts have, or missing, or an unseen level."""
     bare = text.strip()
+    if not bare.isascii():
+        bare = unicodedata.normalize("NFC", bare).strip("\ufeff\u200b \t")
     if bare in levels:
         return bare
-    return None if bare.lower() in MISSING_TEXTS else text
+    return None if bare.casefold() in NO_LEVEL else bare
 
 
-def _second(value: Any, name: str, row: int) -> float:
-    if isinstance(value, str) and value.strip().lower() not in MISSING_TEXTS:
+def _second(value: Any, name: str, row: int, compact: bool) -> float:
+    text = value.strip() if isinstance(value, str) else ""
+    if compact and type(value) is int and COMPACT_DATES[0] <= value <= COMPACT_DATES[1]:
+        text = str(value)
+    if text.casefold() not in NO_NUMBER:
         try:
-            return _seconds_of(datetime.fromisoformat(value.strip()))
+            return _seconds_of(datetime.fromisoformat(f"{text}-01" if _MONTH.fullmatch(text) else text))
         except ValueError:
             pass  # seconds as a text, or nothing that can be read
     try:

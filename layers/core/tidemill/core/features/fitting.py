@@ -72,7 +72,7 @@ def _column(values: Array, item: dict[str, Any], spec: Spec, limit: int) -> Colu
     if item["kind"] == "category":
         return _category(values, item["name"], limit)
     if item["kind"] == "datetime":
-        return _moment(values, item["name"])
+        return _moment(values, item["name"], compact=item.get("order") == "yyyymmdd")
     return _number(values, item["name"], bool(item.get("log1p")) and spec.preprocess.skew == "log1p")
 
 
@@ -87,10 +87,10 @@ def _number(values: Array, name: str, log1p: bool) -> Number:
     return Number(name, log1p, median, mean, scale, flag)
 
 
-def _moment(values: Array, name: str) -> Moment:
+def _moment(values: Array, name: str, *, compact: bool) -> Moment:
     known = values[~np.isnan(values)]
     cycles = tuple(cycle for cycle in CYCLES if len(np.unique(phase(known, cycle))) > 1)
-    return Moment(name, *_moments(values, log1p=False), cycles=cycles)
+    return Moment(name, *_moments(values, log1p=False), cycles=cycles, compact=compact)
 
 
 def _moments(values: Array, log1p: bool) -> tuple[float, float, float, bool]:

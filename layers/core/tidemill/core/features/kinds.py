@@ -44,6 +44,7 @@ class Moment:
     scale: float
     flag: bool
     cycles: tuple[Cycle, ...]
+    compact: bool = False  # training had dates like 20240531, so such a number is a date and not seconds
     kind: Literal["datetime"] = "datetime"
     log1p: bool = False
 

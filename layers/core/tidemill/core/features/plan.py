@@ -63,7 +63,7 @@ class Plan:
             numeric=tuple(column for column, _ in numeric),
             categories=tuple(slotted),
             readers={
-                **{column.name: cells.reader(column.kind, column.name) for column, _ in numeric},
+                **{column.name: _reader(column) for column, _ in numeric},
                 **{column.name: cells.reader("category", column.name, slots.of_level) for column, slots in slotted},
             },
             median_m=np.array([column.median for column, _ in numeric]),
@@ -88,6 +88,10 @@ class Plan:
         scaled_nm /= self.scale_m
         np.maximum(scaled_nm, -CLIP, out=scaled_nm)
         return np.minimum(scaled_nm, CLIP, out=scaled_nm)
+
+
+def _reader(column: Number | Moment) -> cells.Reader:
+    return cells.reader(column.kind, column.name, compact=isinstance(column, Moment) and column.compact)
 
 
 def _waves(numeric: Iterable[tuple[Number | Moment, int]]) -> Iterable[tuple[int, Cycle, int]]:
