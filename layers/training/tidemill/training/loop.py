@@ -191,7 +191,8 @@ def look(kind: Kind, weights: Weights, scale: Scale, rows: Rows) -> jax.Array:
     size = min(LOOK, len(rows.y_n))
 
     def part(piece: Rows) -> jax.Array:
-        return (primary_losses(kind.task, predict(kind, weights, scale, piece.x_nf), piece.y_n) * piece.w_n).sum()
+        losses_b = primary_losses(kind.task, predict(kind, weights, scale, piece.x_nf), piece.y_n)
+        return jnp.sum(losses_b * piece.w_n)
 
     pieces = jax.tree.map(lambda value: value.reshape(-1, size, *value.shape[1:]), rows)
     mean: jax.Array = jax.lax.map(part, pieces).sum() / rows.w_n.sum()

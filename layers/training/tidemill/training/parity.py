@@ -1,0 +1,115 @@
+"""parity.json: the exported files answer as the trained model does, on real rows and at the edges, or no bundle exists.
+
+Answers are compared by their largest difference. Gradients have kinks, where a last bit decides which side a row is
+on; explanations are therefore compared by quantiles over rows of the relative distance.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.core.errors import BadBundle
+from tidemill.core.features import Program
+from tidemill.training.evaluate import Model
+from tidemill.training.explain import (
+    BACKGROUND,
+    EXPLAIN_ROWS,
+    STEPS,
+    Explainer,
+    completeness,
+    explained_in_blocks,
+    spread,
+    targets_of,
+)
+
+Array = NDArray[Any]
+
+BOUND = 1e-4  # largest difference of a probability, or of a value in the target's standard deviations
+EXPLAIN_BOUNDS = {"p50": 1e-4, "p99": 1e-2}  # relative distance of a row's contributions
+COMPLETE_BOUND = 1e-3  # of the exported contributions, which are spread to add up
+ROWS = 1000
+EXPLAINED_ROWS = 96
+BATCHES = (1, 2, 3, 7, 64)
+LARGE = 100.0  # in standard deviations of a number
+
+
+def prove(folder: Path, model: Model, explain: Explainer, program: Program, x_nf: Array) -> dict[str, Any]:
+    """Compare the files in a folder with the model; the content of parity.json, or BadBundle."""
+    from tidemill.training.export.parity import session
+
+    rows_nf = np.concatenate([x_nf[:ROWS], edges(program, x_nf)])
+    expected_nk = model.answers(rows_nf)
+    runner = session(folder / "model.onnx")
+    apart = max(
+        float(np.abs(_run(runner, {"x": rows_nf}, size, most)[0] - expected_nk[:most]).max()) / model.unit
+        for size, most in [*((size, 64) for size in BATCHES), (len(rows_nf), len(rows_nf))]
+    )
+    if not apart <= BOUND:
+        raise _differs("model.onnx", apart, BOUND)
+    told = _prove_explanations(session(folder / "explain.onnx"), model, explain, x_nf[:EXPLAINED_ROWS])
+    return {
+        "rows": len(rows_nf),
+        "max_abs_difference": apart,
+        "unit": "standard deviations of the target" if model.kind.task == "regression" else "probability",
+        "bound": BOUND,
+        "batches": list(BATCHES),
+        **told,
+    }
+
+
+def edges(program: Program, x_nf: Array) -> Array:
+    """Rows no table has: all features zero, everything missing, far out on both sides, and each alone far out."""
+    width = x_nf.shape[1]
+    missing = program.x_of_rows([dict.fromkeys(program.columns)])
+    far = [np.zeros((1, width)), np.full((1, width), LARGE), np.full((1, width), -LARGE), x_nf[:1] * LARGE]
+    alone = np.zeros((min(width, 32), width))
+    np.fill_diagonal(alone, LARGE)
+    return np.concatenate([missing, *far, alone]).astype(np.float32)
+
+
+def _prove_explanations(runner: Any, model: Model, explain: Explainer, x_nf: Array) -> dict[str, Any]:
+    target_nk = targets_of(model.answers(x_nf))
+    raw = explained_in_blocks(explain, x_nf, target_nk)
+    expected_nf = np.asarray(spread(raw)[0])
+    size_n = np.maximum(np.linalg.norm(expected_nf, axis=1), 1e-3 * model.unit)
+    distance_n = np.zeros(len(x_nf))
+    made: list[Any] = []
+    for size, most in [*((size, size) for size in BATCHES), (EXPLAIN_ROWS, len(x_nf))]:
+        made = _run(runner, {"x": x_nf, "target": target_nk}, size, most)
+        found_n = np.linalg.norm(made[0] - expected_nf[:most], axis=1) / size_n[:most]
+        distance_n[:most] = np.maximum(distance_n[:most], found_n)
+    quantiles = {name: float(np.quantile(distance_n, level)) for name, level in (("p50", 0.5), ("p99", 0.99))}
+    for name, bound in EXPLAIN_BOUNDS.items():
+        if not quantiles[name] <= bound:
+            raise _differs(f"explain.onnx ({name} over rows)", quantiles[name], bound)
+    summed = completeness(tuple(made), model.unit)
+    if not summed["p99"] <= COMPLETE_BOUND:
+        raise _differs("the sum of explain.onnx (p99 over rows)", summed["p99"], COMPLETE_BOUND)
+    return {
+        "explain": {"rows": len(x_nf), **quantiles, "bounds": EXPLAIN_BOUNDS, "background": BACKGROUND, "steps": STEPS},
+        "completeness": {"before_spreading": completeness(raw, model.unit), "exported": summed},
+    }
+
+
+def _run(runner: Any, inputs: dict[str, Array], size: int, most: int) -> list[Array]:
+    """The first rows through a session, in batches of a size."""
+    rows = min(most, len(inputs["x"]))
+    parts = [
+        runner.run(None, {name: value[at : min(at + size, rows)] for name, value in inputs.items()})
+        for at in range(0, rows, size)
+    ]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def _differs(what: str, found: float, bound: float) -> BadBundle:
+    return BadBundle(
+        f"{what} differs from the trained model by {found:.3g}; at most {bound:g} is allowed.",
+        code="PARITY",
+        remedy="This is a fault of the exporter or of the machine; please report it with the family and the dataset.",
+        difference=found if np.isfinite(found) else None,
+        bound=bound,
+    )
