@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -68,10 +69,26 @@ def _cell(shade: Shade, note: str, count: str) -> Markup:
     mark = svg.rect(shade.x, shade.y, side, side, kind, svg.tag("title", note), fill_opacity=opacity)
     middle, line, kind = shade.x + side / 2, shade.y + side / 2, "count strong" if shade.share > 0.55 else "count"
     if count and shade.size > 40:
-        return mark + svg.text(middle, line, count, kind, "middle") + svg.text(
-            middle, line + 14, percent(shade.share), f"{kind} tiny", "middle"
+        return (
+            mark
+            + svg.text(middle, line, count, kind, "middle")
+            + svg.text(middle, line + 14, percent(shade.share), f"{kind} tiny", "middle")
         )
     return mark + svg.text(middle, line + 4, count, kind, "middle") if count else mark
+
+
+def confusions(table: Facts | None, most: int = 10) -> list[Facts]:
+    """The most frequent wrong answers, where the matrix is too large to be read cell by cell."""
+    if not table or len(table["labels"]) <= MATRIX_NUMBERS:
+        return []
+    labels = table["labels"]
+    found = [
+        {"true": labels[i], "answered": labels[j], "rows": n, "share": n / sum(row)}
+        for i, row in enumerate(table["matrix"])
+        for j, n in enumerate(row)
+        if n and i != j
+    ]
+    return sorted(found, key=lambda item: -item["rows"])[:most]
 
 
 def importance(items: Sequence[Facts]) -> Markup | None:
@@ -134,7 +151,8 @@ def spark(histogram: Facts | None, kind: str) -> Markup | None:
         note = svg.tag("title", f"{name}: {number(count)} rows")
         marks.append(svg.rect(at * step, high - tall, max(step - 1, 0.6), tall, "bar", note))
     said = f"Distribution over {len(counts)} {'levels' if kind == 'category' else 'bins'}"
-    return svg.tag("svg", svg.joined(marks), viewBox=f"0 0 {wide:.0f} {high:.0f}", role="img", aria_label=said, class_="spark")
+    box = f"0 0 {wide:.0f} {high:.0f}"
+    return svg.tag("svg", svg.joined(marks), viewBox=box, role="img", aria_label=said, class_="spark")
 
 
 def _bins(histogram: Facts | None) -> tuple[list[str], list[float]]:
@@ -143,7 +161,7 @@ def _bins(histogram: Facts | None) -> tuple[list[str], list[float]]:
         return [], []
     counts, edges = [_float(count) for count in histogram["counts"]], histogram.get("edges")
     if edges:
-        return [f"{number(low)} to {number(high)}" for low, high in zip(edges, edges[1:], strict=False)], counts
+        return [f"{number(low)} to {number(high)}" for low, high in pairwise(edges)], counts
     return [visible(level, 40) for level in histogram.get("levels", [])][:LEVELS], counts[:LEVELS]
 
 

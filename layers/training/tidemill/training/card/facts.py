@@ -29,7 +29,7 @@ def facts(
     """The whole card as JSON values; `steps` are the feature program's sentences, `features` its outputs."""
     columns = _columns(schema, profile)
     hidden = _private(schema)
-    return _clean(
+    card: Facts = _clean(
         {
             "format": FORMAT,
             "kind": "card",
@@ -62,7 +62,7 @@ def facts(
             "history": metrics.get("history") or [],
             "importance": _importance(importance),
             "explanations": [_discreet(item, hidden) for item in examples.get("explanations", [])],
-            "request": {name: HIDDEN if name in hidden else value for name, value in examples.get("request", {}).items()},
+            "request": {name: HIDDEN if name in hidden else value for name, value in _request(examples).items()},
             "limits": verdict.limits(schema, metrics),
             "parity": run.get("parity") or {},
             "reproduce": {"dataset": schema.get("dataset"), "seed": spec.train.seed, "code": run.get("code")},
@@ -70,6 +70,7 @@ def facts(
             "time": {name: run[name] for name in ("seconds", "stages", "device") if name in run},
         }
     )
+    return card
 
 
 def _columns(schema: Facts, profile: Facts) -> list[Facts]:
@@ -81,6 +82,10 @@ def _columns(schema: Facts, profile: Facts) -> list[Facts]:
 
 def _levels(top: Sequence[Facts]) -> Facts:
     return {"levels": [item["value"] for item in top], "counts": [item["rows"] for item in top]}
+
+
+def _request(examples: Facts) -> Facts:
+    return dict(examples.get("request") or {})
 
 
 def _private(schema: Facts) -> set[str]:

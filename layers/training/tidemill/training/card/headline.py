@@ -1,4 +1,4 @@
-"""The first sentence of the card: how good the model is, in words that need no statistics, beside the trivial answer."""
+"""The first sentence of the card: how good the model is beside the trivial answer, in words that need no statistics."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _candidates(task: str, rare: bool) -> list[tuple[str, str]]:
     if task == "regression":
         return [("mae", _DISTANCE), ("rmse", _DISTANCE)]
     if rare:
-        return [("roc_auc", _ORDER), ("accuracy", _HITS)] if task == "binary" else [("recall", _MEAN), ("accuracy", _HITS)]
+        return [("roc_auc", _ORDER) if task == "binary" else ("recall", _MEAN), ("accuracy", _HITS)]
     return [("accuracy", _HITS)]
 
 

@@ -43,7 +43,7 @@ def write_card(
                "explanations": [{"row", "actual", "answer", "target", "baseline", "prediction",
                                  "contributions": [{"column", "value", "contribution"}]}]}.
     run: {"model", "run", "version", "created", "code", "versions": {library: version}, "seconds",
-          "stages": {stage: seconds}, "device", "parity"}; all optional, parity.json of the bundle stands in for the last.
+          "stages": {stage: seconds}, "device", "parity"}; all optional, parity.json stands in for the last.
     """
     card = facts(
         schema=schema,
@@ -69,15 +69,24 @@ def render(card: Facts) -> str:
     """The page of a card: the same card gives the same bytes."""
     style = (HERE / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _environment().get_template("page.html.j2").render(
-        card=card,
-        style=Markup(style),  # noqa: S704 - our own file
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        plots=_plots(card),
-        sparks=[bars.spark(column.get("histogram"), column["kind"]) for column in card["data"]["columns"][:COLUMNS]],
-        explained=[(item, bars.contributions(f"explained-{at}", item)) for at, item in enumerate(card["explanations"])],
-        calls=_calls(card),
-        most=COLUMNS,
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            card=card,
+            style=Markup(style),  # noqa: S704 - our own file
+            policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+            plots=_plots(card),
+            sparks=[
+                bars.spark(column.get("histogram"), column["kind"]) for column in card["data"]["columns"][:COLUMNS]
+            ],
+            explained=[
+                (item, bars.contributions(f"explained-{at}", item)) for at, item in enumerate(card["explanations"])
+            ],
+            mixed=bars.confusions(card["confusion"]),
+            calls=_calls(card),
+            most=COLUMNS,
+        )
     )
 
 

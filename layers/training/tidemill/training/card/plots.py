@@ -44,10 +44,11 @@ def roc(curves: Facts, area: float | None) -> Markup | None:
     frame = Frame((0.0, 1.0), (0.0, 1.0), height=320.0)
     places = frame.points(curve["fpr"], curve["tpr"])
     floor = [(places[0][0], frame.y(0.0)), *places, (places[-1][0], frame.y(0.0))]
-    marks = [frame.axes("false positive rate", "true positive rate"), svg.path(floor, "area"), _diagonal(frame, 0.0, 1.0)]
-    marks += [svg.path(places, "line main"), svg.legend(frame, [("line main", "model"), ("line faint", "chance")], low=True)]
+    marks = [frame.axes("false positive rate", "true positive rate"), svg.path(floor, "area")]
+    marks += [_diagonal(frame, 0.0, 1.0), svg.path(places, "line main")]
+    marks.append(svg.legend(frame, [("line main", "model"), ("line faint", "chance")], low=True))
     said = f" The area under it (AUC) is {number(area)}." if area is not None else ""
-    return frame.drawing("roc", "ROC curve", f"True positive rate against false positive rate on the test rows.{said}", marks)
+    return frame.drawing("roc", "ROC curve", f"True against false positive rate on the test rows.{said}", marks)
 
 
 def calibration(curves: Facts) -> Markup | None:

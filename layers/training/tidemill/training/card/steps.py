@@ -22,7 +22,7 @@ def steps(program: Facts) -> list[str]:
         (_having(numbers, "flag"), lambda names: f"Whether it was missing is a feature of its own ({names})."),
         (_having(numbers, "log1p"), lambda names: f"The logarithm log(1 + x) shortens the long tail of {names}."),
         (_having(numbers, "scale"), lambda names: f"Standardised by training mean and standard deviation: {names}."),
-        (_having(moments, "cycles"), lambda names: f"Month, weekday and hour, where they vary, as sine and cosine: {names}."),
+        (_having(moments, "cycles"), lambda names: f"Cycles of month, weekday and hour as sine and cosine: {names}."),
         (categories, lambda names: f"One feature per frequent level: {names}."),
         (_having(categories, "other"), lambda names: f"Rare and unknown levels share one feature: {names}."),
         (_having(categories, "missing"), lambda names: f"A missing level has a feature of its own: {names}."),

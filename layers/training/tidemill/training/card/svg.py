@@ -1,4 +1,4 @@
-"""Drawing: a few SVG marks, an axis frame, ticks. Colours live in the style sheet, so one drawing serves light and dark."""
+"""Drawing: a few SVG marks, axes, ticks. Colours are the style sheet's, so one drawing serves light and dark."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def joined(parts: Iterable[Markup]) -> Markup:
     return Markup("").join(parts)
 
 
-def text(x: float, y: float, said: str, kind: str = "", anchor: str = "start", note: str = "", **more: object) -> Markup:
+def text(
+    x: float, y: float, said: str, kind: str = "", anchor: str = "start", note: str = "", **more: object
+) -> Markup:
     """A piece of text; `anchor` is start, middle or end, `note` what it says in full."""
     where = None if anchor == "start" else anchor
     content = tag("title", note) + escape(said) if note and note != said else said
@@ -44,7 +46,9 @@ def dot(x: float, y: float, size: float, kind: str, note: str = "") -> Markup:
     return tag("circle", tag("title", note) if note else "", cx=float(x), cy=float(y), r=float(size), class_=kind)
 
 
-def rect(x: float, y: float, width: float, height: float, kind: str, content: Markup | str = "", **more: object) -> Markup:
+def rect(
+    x: float, y: float, width: float, height: float, kind: str, content: Markup | str = "", **more: object
+) -> Markup:
     """A rectangle; `content` may be its title."""
     sizes = {"width": max(0.0, float(width)), "height": max(0.0, float(height))}
     return tag("rect", content, x=float(x), y=float(y), **sizes, class_=kind, **more)
@@ -74,7 +78,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
         return [low]
     rough = (high - low) / max(1, wanted)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.999)
+    step = next(power * unit for unit, most in ((1, 1.5), (2, 3.5), (5, 7.5), (10, 11)) if rough < most * power)
     first = math.ceil(low / step - 1e-9)
     return [round(at * step, 12) for at in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -119,9 +123,7 @@ class Frame:
         """Grid, ticks and the names of both axes."""
         right, floor = self.width - self.right, self.height - self.bottom
         marks = [line(self.left, self.y(at), right, self.y(at), "grid-line") for at in ticks(*self.y_range, wanted)]
-        marks += [
-            text(self.left - 6, self.y(at) + 4, short(at), "tick", "end") for at in ticks(*self.y_range, wanted)
-        ]
+        marks += [text(self.left - 6, self.y(at) + 4, short(at), "tick", "end") for at in ticks(*self.y_range, wanted)]
         marks += [text(self.x(at), floor + 15, short(at), "tick", "middle") for at in ticks(*self.x_range, wanted)]
         marks.append(line(self.left, floor, right, floor, "axis"))
         marks.append(text((self.left + right) / 2, self.height - 8, x_label, "label", "middle"))

@@ -7,6 +7,8 @@ from typing import Any
 from tidemill.training.card.text import value_of, visible
 
 Facts = dict[str, Any]
+
+
 def scores(metrics: Facts) -> list[Facts]:
     """Every metric with its verdict against the baseline, the primary one first."""
     rows = [{"name": name, **item, "verdict": against(item)} for name, item in metrics["metrics"].items()]
