@@ -12,7 +12,6 @@ from tidemill.local.errors import BadTemplate
 from tidemill.local.state import REGION, Folder, read_json, write_json
 from tidemill.local.template import read_template, resolve
 
-STRICT = False
 _PATTERN = re.compile(r"[A-Za-z0-9.:\s]*\*?")
 _RULE = {"OnStatusReason": "onStatusReason", "OnReason": "onReason", "OnExitCode": "onExitCode", "Action": "action"}
 
@@ -79,8 +78,6 @@ def read_definition(
     container = properties["ContainerProperties"]
     retry = value(properties.get("RetryStrategy", {}))
     rules = tuple({_RULE[key]: str(text) for key, text in rule.items()} for rule in retry.get("EvaluateOnExit", []))
-    for rule in rules:
-        _check_rule(rule)
     timeout = value(properties.get("Timeout", {})).get("AttemptDurationSeconds")
     return Definition(
         name=str(value(properties["JobDefinitionName"])),
@@ -96,17 +93,15 @@ def read_definition(
     )
 
 
-def _check_rule(rule: Mapping[str, str]) -> None:
-    """AWS knows an asterisk at the end only; a pattern with one elsewhere would never match there."""
-    for name, pattern in rule.items():
-        if name == "action":
-            if pattern.upper() not in ("RETRY", "EXIT"):
-                raise BadTemplate(f"EvaluateOnExit has the action {pattern!r}.", remedy="Write RETRY or EXIT.")
-        elif STRICT and not _PATTERN.fullmatch(pattern):
-            raise BadTemplate(
-                f"EvaluateOnExit has the pattern {pattern!r} for {name}.",
-                remedy='AWS Batch allows letters, digits, ".", ":", blanks, and one "*" at the end ("CannotPull*").',
-            )
+def doubtful_patterns(definition: Definition) -> list[str]:
+    """What AWS Batch would refuse or never match: it knows an asterisk at the end of a pattern only."""
+    return [
+        f"{definition.name}: EvaluateOnExit has {pattern!r} for {name}; AWS Batch allows letters, digits, '.', ':', "
+        "blanks, and one '*' at the end ('CannotPull*')."
+        for rule in definition.rules
+        for name, pattern in rule.items()
+        if name != "action" and not _PATTERN.fullmatch(pattern)
+    ]
 
 
 def _defaults(template: Mapping[str, Any]) -> dict[str, Any]:

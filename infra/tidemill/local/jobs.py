@@ -76,6 +76,7 @@ def new_job(request: Mapping[str, Any], definition: Definition, queue_arn: str, 
         "propagateTags": bool(request.get("propagateTags", False)),
         "platformCapabilities": ["EC2"],
         "_mounts": list(definition.mounts),
+        "_order": time.time_ns(),
     }
     if timeout_s is not None:
         job["timeout"] = {"attemptDurationSeconds": int(timeout_s)}
@@ -151,4 +152,4 @@ class Table:
     def waiting(self) -> Sequence[Job]:
         """The jobs that could start, the oldest first."""
         ready = [job for job in self.jobs.values() if job["status"] == "RUNNABLE"]
-        return sorted(ready, key=lambda job: (job["createdAt"], job["jobId"]))
+        return sorted(ready, key=lambda job: int(job["_order"]))

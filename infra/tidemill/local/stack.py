@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.local import deploy, process
 from tidemill.local.clients import admin_client, root_client
-from tidemill.local.definitions import save_catalogue
+from tidemill.local.definitions import doubtful_patterns, save_catalogue
 from tidemill.local.state import (
     REGION,
     Folder,
@@ -95,7 +96,10 @@ def up(
         wanted = deploy.plan(root, secrets, parameters)
         deployed = _deployed(running, secrets, wanted, report)
         if wanted.digest != running.digest or not folder.catalogue.exists():
-            save_catalogue(folder, deploy.catalogue(root, running.endpoint, secrets, wanted, deployed, running.name))
+            catalogue = deploy.catalogue(root, running.endpoint, secrets, wanted, deployed, running.name)
+            for sentence in chain.from_iterable(map(doubtful_patterns, catalogue.definitions)):
+                report(Progress("deploy", 3, 3, sentence))
+            save_catalogue(folder, catalogue)
         stack = replace(
             running,
             root=root.resolve(),

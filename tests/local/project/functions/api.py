@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
-from shared_words import GREETING
+from shared_words import GREETING  # type: ignore[import-not-found]
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
