@@ -1,6 +1,7 @@
 "use strict";
 // The page is served at BASE/docs, so BASE works in any place, behind a stage or a local prefix too.
-const base = location.pathname.replace(/\/docs\/?$/, "");
+// The origin has no credentials, which fetch would refuse when the page was opened with some in its address.
+const base = location.origin + location.pathname.replace(/\/docs\/?$/, "");
 const key = document.getElementById("key");
 
 function address(route) {
@@ -13,7 +14,8 @@ function address(route) {
       query.set(field.dataset.name, field.value);
     }
   }
-  return base + path + (query.size ? "?" + query : "");
+  const tail = query.toString();
+  return base + path + (tail ? "?" + tail : "");
 }
 
 async function ask(route) {
@@ -44,7 +46,6 @@ for (const route of document.querySelectorAll(".route")) {
   });
 }
 
-const origin = location.origin + base;
 for (const line of document.querySelectorAll(".curl")) {
-  line.textContent = line.textContent.replace("$TIDEMILL_URL", origin);
+  line.textContent = line.textContent.replace("$TIDEMILL_URL", base);
 }
