@@ -39,6 +39,7 @@ MAX_ANSWER_BYTES = 5_500_000  # a Lambda answers 6 MB at most, the envelope incl
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
 _ROUTE = re.compile(r"/models/([^/]+)/(predict|explain)/?")
+_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
 _MORE_HEADERS = {
     Unauthorized: {"www-authenticate": "Bearer"},
     Unavailable: {"retry-after": "2"},
@@ -121,7 +122,7 @@ def handle(event: Event, context: Any = None) -> Answer:
 def write_line(note: Note) -> None:
     """One line of JSON on stderr; no row values, no keys."""
     level = "ERROR" if note["status"] >= 500 else "INFO"
-    sys.stderr.write(json.dumps({"level": level, "function": "predict", **note}, separators=(",", ":")) + "\n")
+    sys.stderr.write(_ENCODER.encode({"level": level, "function": "predict", **note}) + "\n")
 
 
 def _secret(headers: Mapping[str, str]) -> str:
@@ -159,7 +160,7 @@ def _body(event: Event, headers: Mapping[str, str]) -> bytes:
 
 
 def _text(value: Any) -> str:
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    text = _ENCODER.encode(value)
     if len(text) > MAX_ANSWER_BYTES:
         raise TooLarge(
             f"The answer would have {len(text)} bytes; {MAX_ANSWER_BYTES} can be sent.",
