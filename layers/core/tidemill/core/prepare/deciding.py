@@ -13,6 +13,7 @@ from tidemill.core.readers.chunks import Table, Warned
 from tidemill.core.spec import Spec
 
 _SET_ASIDE = frozenset({"COLUMN_NESTED", "COLUMN_UNSUPPORTED_TYPE", "VALUE_NUL"})
+_FEW_LABELS = 30
 _RESCUE = ("text", "identifier", "constant")
 
 
@@ -48,6 +49,9 @@ def decide(table: Table, found: Gathered, spec: Spec) -> Decided:
 def _task(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned]) -> target.Task:
     notes: list[Warned] = []
     plan = kinds.decide(evidence, fraction, notes)
+    if plan.kind == kinds.NUMBER and evidence.distinct <= _FEW_LABELS and max(evidence.junk.values(), default=0) > 1:
+        notes.clear()  # a few numbers and a word that repeats are classes: the word is one of them
+        plan = kinds.as_category(evidence, fraction, notes)
     left_out = ("COLUMN_TEXT", "COLUMN_IDENTIFIER", "COLUMN_CONSTANT", "COLUMN_ALL_NULL")
     warnings += [note for note in notes if note.code not in left_out]
     return target.infer(evidence, plan, spec.data.task)

@@ -120,7 +120,9 @@ class Evidence:
         if len(values):
             self._add_numbers(values)
             self.leading_zeros += leading_zeros(present)
-            extremes = pc.min_max(pc.binary_length(present))
+            lengths = pc.binary_length(present)
+            self.letters += pc.sum(lengths).as_py()
+            extremes = pc.min_max(lengths)
             self._add_widths(extremes["min"].as_py(), extremes["max"].as_py())
         return True
 

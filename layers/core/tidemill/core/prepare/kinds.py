@@ -18,6 +18,7 @@ _ID_NAME = re.compile(
     r"|^column_\d+$|[a-z]I[Dd]$|(?:编号|序号|学号|工号|单号|主键)$",
     re.IGNORECASE,
 )
+_FEW_BAD, _MANY_BAD = 0.05, 0.2  # the share of cells that may not fit a kind lies between these, whatever is asked
 _CODE = re.compile(r"[A-Z]{2,3}")
 _SURELY_ID = re.compile(r"(?:^|[_\-. ])(?:id|uuid|guid)$|[a-z]I[Dd]$")
 
@@ -46,9 +47,10 @@ def dropped(plan: Plan, reason: str) -> Plan:
 
 def decide(found: Evidence, bad_fraction: float, warnings: list[Warned]) -> Plan:
     """What a column is, from all its cells; what a person would want to know goes to `warnings`."""
+    bad_fraction = min(max(bad_fraction, _FEW_BAD), _MANY_BAD)
     number = _as_number(found, bad_fraction, warnings)
     date = None if number and not DATE_NAME.search(found.name) else _as_date(found, bad_fraction, warnings)
-    plan = date or number or _as_category(found, bad_fraction, warnings)
+    plan = date or number or as_category(found, bad_fraction, warnings)
     return _left_out(plan, found, warnings)
 
 
@@ -75,7 +77,7 @@ def _as_number(found: Evidence, bad_fraction: float, warnings: list[Warned]) -> 
     outside = found.not_finite + found.out_of_range
     lenient = outside > bad_fraction * found.rows
     _warn_number(found, words, lenient, comma_decimal, warnings)
-    unit = found.units.most_common(1)[0][0] if found.units else ""
+    unit = min(found.units, key=lambda unit: (-found.units[unit], unit), default="")
     return Plan(
         found.name,
         NUMBER,
@@ -154,7 +156,8 @@ def _as_date(found: Evidence, bad_fraction: float, warnings: list[Warned]) -> Pl
     return Plan(found.name, DATETIME, order=order)
 
 
-def _as_category(found: Evidence, bad_fraction: float, warnings: list[Warned]) -> Plan:
+def as_category(found: Evidence, bad_fraction: float, warnings: list[Warned]) -> Plan:
+    """The column as a category, with what a person would want to know of it."""
     share = found.numbers / found.present if found.present else 0.0
     if found.words and 0.2 <= share < 1 - bad_fraction:
         warnings.append(

@@ -16,9 +16,14 @@ CORRELATION = 0.999  # above it a column and the target are one thing in two uni
 _DIGITS = 9  # of stored statistics: sums over differently ordered rows agree to more than that
 
 
-def rounded(value: float) -> float | None:
-    """A statistic as it is stored; None where it is not finite."""
-    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+def rounded(value: float, scale: float = 0.0) -> float | None:
+    """A statistic as it is stored: nine digits of it, or of the scale of what was summed; None if not finite."""
+    if not math.isfinite(value):
+        return None
+    largest = max(abs(value), scale)
+    if largest == 0.0:
+        return 0.0
+    return round(value, _DIGITS - 1 - math.floor(math.log10(largest))) + 0.0
 
 
 @dataclass
@@ -56,8 +61,10 @@ class Moments:
     @property
     def skew(self) -> float:
         """The skewness over all values; 0 for a constant."""
-        spread = self.variance
-        return (self.m3 / self.n) / spread**1.5 if self.n and spread > 1e-300 else 0.0
+        noise = (1e-12 * max(abs(self.least), abs(self.greatest))) ** 2 if self.n else 0.0
+        if not self.n or self.variance <= noise:
+            return 0.0
+        return (self.m3 / self.n) / self.variance**1.5
 
 
 @dataclass
@@ -143,8 +150,8 @@ class NumberMeasure:
             "distinct": self.sketch.count(),
             "min": m.least if m.n else None,
             "max": m.greatest if m.n else None,
-            "mean": rounded(m.mean) if m.n else None,
-            "skew": rounded(m.skew),
+            "mean": rounded(m.mean, max(abs(m.least), abs(m.greatest))) if m.n else None,
+            "skew": round(m.skew, 6) + 0.0 if math.isfinite(m.skew) else 0.0,
         }
 
     def profile(self) -> dict[str, Any]:

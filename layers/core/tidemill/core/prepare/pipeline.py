@@ -136,12 +136,12 @@ class _Preparation:
 
     def _kept(self, converted: passes.Converted, decided: deciding.Decided) -> Kept:
         """Which converted rows are used: without duplicates, if so asked, and without classes too small to learn."""
-        keep, duplicates = _first_of_equals(converted.hashes, converted.targets)
         name = decided.task.plan.name
-        if self.spec.preprocess.duplicates == "drop":
+        keep = np.ones(len(converted.hashes), bool)
+        duplicates = _count_equals(converted.hashes, converted.targets)
+        if duplicates and self.spec.preprocess.duplicates == "drop":
+            keep = _first_of_equals(converted.hashes, converted.targets)
             self._set_aside(~keep, "DUPLICATE_ROW", "an equal row stands before it", None)
-        else:
-            keep = np.ones(len(converted.hashes), bool)
         labels: list[str] = []
         classes = None
         if decided.task.name != target.REGRESSION:
@@ -284,13 +284,26 @@ def _too_few(used: int, read: int) -> BadTable:
     )
 
 
-def _first_of_equals(hashes: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, int]:
-    """Where the first of each set of rows stands that are equal in features and target; the number of the others."""
-    both = hashes ^ (targets * np.uint64(0x9E3779B97F4A7C15))
-    _, first = np.unique(both, return_index=True)
-    keep = np.zeros(len(both), bool)
+def _whole_rows(hashes: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """A hash of features and target together."""
+    both: np.ndarray = targets * np.uint64(0x9E3779B97F4A7C15)
+    both ^= hashes
+    return both
+
+
+def _count_equals(hashes: np.ndarray, targets: np.ndarray) -> int:
+    """How many rows equal an earlier one in features and target."""
+    both = _whole_rows(hashes, targets)
+    both.sort()
+    return int(np.count_nonzero(both[1:] == both[:-1]))
+
+
+def _first_of_equals(hashes: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Where the first of each set of equal rows stands."""
+    _, first = np.unique(_whole_rows(hashes, targets), return_index=True)
+    keep = np.zeros(len(hashes), bool)
     keep[first] = True
-    return keep, len(both) - len(first)
+    return keep
 
 
 def _relabelled(labels: list[str], classes: np.ndarray, keep: np.ndarray) -> tuple[list[str], np.ndarray]:

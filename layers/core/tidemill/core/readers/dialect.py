@@ -44,6 +44,7 @@ def find(sample: str, whole: bool) -> Dialect:
             code="TOO_MANY_COLUMNS",
             remedy="Leave out columns, or turn wide one-hot columns back into one category column.",
         )
+    header = _without_phantom(header, records[1:])
     _check_header(header, records[1:])
     return Dialect(delimiter, header, offset + header_lines)
 
@@ -101,13 +102,18 @@ def _delimiter(lines: list[str]) -> str:
     return max(scores, key=lambda delimiter: scores[delimiter]) if scores else ","
 
 
+def _without_phantom(header: list[str], rows: list[list[str]]) -> list[str]:
+    """The header without a last empty name that no row has a field for."""
+    phantom = len(header) > 1 and not header[-1].strip() and rows and all(len(row) < len(header) for row in rows)
+    return header[:-1] if phantom else header
+
+
 def _check_header(header: list[str], rows: list[list[str]]) -> None:
     if not rows:
         return
     width, count = Counter(map(len, rows)).most_common(1)[0]
-    trimmed = header if not header or header[-1].strip() else header[:-1]
     extra_empty = all(not "".join(row[len(header) :]).strip() for row in rows)
-    if width != len(header) and count >= 0.9 * len(rows) and width != len(trimmed) and not extra_empty:
+    if width != len(header) and count >= 0.9 * len(rows) and not extra_empty:
         _refuse_width(header, rows, width)
     if _looks_like_data(header, [row for row in rows if len(row) == len(header)]):
         raise BadTable(

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.core.errors import BadTable
-from tidemill.core.limits import MIB, limit
+from tidemill.core.limits import limit
 from tidemill.core.readers import json_text, streams
 from tidemill.core.readers.chunks import BadRow, Chunk, Warned
 from tidemill.core.readers.flat import Flattener
@@ -212,13 +212,20 @@ class _Window:
             try:
                 value, end = json_text.decode(self._text, self._place)
             except BadJson as error:
-                if error.code != "JSON_INVALID" or len(self._text) - self._place > limit("line") or not self._more():
-                    raise
+                hopeless = error.code != "JSON_INVALID" or len(self._text) - self._place > limit("line")
+                if hopeless or not self._more():
+                    raise self._located(error) from error
                 continue
             if end == len(self._text) and self._more():
                 continue  # a number may go on in the next piece
             self._place = end
             return value
+
+    def _located(self, error: BadJson) -> BadJson:
+        """The error with its place in the whole text, not in the window."""
+        where = self._passed + int(error.details.get("position", self._place))
+        message = f"{error.message.split(' at line ')[0].rstrip('.')} at character {where:,}."
+        return BadJson(message, code=error.code, remedy=error.remedy, position=where)
 
     def _more(self) -> bool:
         text = next(self._texts, None)
@@ -256,6 +263,3 @@ def _kind(value: Any) -> str:
 
 def _shape(message: str) -> BadTable:
     return BadTable(message, code="JSON_SHAPE", remedy="Write a list of objects, or one object a line.")
-
-
-__all__ = ["MIB", "JsonTable"]
