@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 import numpy as np
 
 from tidemill.training.export.call import Call, Handler, check_dtype
 from tidemill.training.export.flatten import Atom, Known, Program, Ref, Step
+from tidemill.training.export.folding import fold
 from tidemill.training.export.graph import Graph, Value, constant
 from tidemill.training.export.handlers import (
     arithmetic,
@@ -19,7 +17,7 @@ from tidemill.training.export.handlers import (
     reductions,
 )
 from tidemill.training.export.refusal import CannotExport
-from tidemill.training.export.shapes import broadcast, is_static, shape_of, size_of
+from tidemill.training.export.shapes import broadcast, shape_of
 
 HANDLERS: dict[str, Handler] = {
     **arithmetic.HANDLERS,
@@ -29,8 +27,6 @@ HANDLERS: dict[str, Handler] = {
     **indexing.HANDLERS,
     **ordering.HANDLERS,
 }
-
-FOLDED_BYTES = 16 << 20  # a constant larger than this is computed when the graph runs, unless its inputs are as large
 
 
 def lower(graph: Graph, program: Program, arguments: list[Value]) -> list[Value]:
@@ -58,7 +54,7 @@ def _apply(graph: Graph, step: Step, inputs: list[Value]) -> list[Value]:
     call = Call(graph, name, step.params, tuple(output.aval for output in step.outputs), step.source, lower)
     for output in step.outputs:
         check_dtype(output.aval, call.refuse)
-    folded = _fold(step, inputs)
+    folded = fold(step, inputs)
     if folded is not None:
         return folded
     if name not in HANDLERS:
@@ -75,28 +71,3 @@ def _check(call: Call, outputs: list[Value], expected: tuple[Ref, ...]) -> None:
         made, wanted = (output.shape, output.dtype), (shape_of(ref.aval.shape), np.dtype(ref.aval.dtype))
         if made != wanted or broadcast(output.held, output.shape) != output.shape:
             raise call.refuse(f"the conversion gave {made} held as {output.held}, not {wanted}")
-
-
-def _fold(step: Step, inputs: list[Value]) -> list[Value] | None:
-    """The outputs where they do not depend on the inputs of the graph; None where they do, or are too large."""
-    if not inputs or step.primitive.name in layout.HANDLERS or any(value.array is None for value in inputs):
-        return None
-    shapes = [shape_of(output.aval.shape) for output in step.outputs]
-    if step.primitive.name in arithmetic.ELEMENTWISE:
-        held = broadcast(*(value.held for value in inputs))
-        arrays = [np.broadcast_to(value.array, tuple(map(int, held))) for value in inputs if value.array is not None]
-        return [constant(array, shape) for array, shape in zip(_compute(step, arrays), shapes, strict=True)]
-    if not all(is_static(shape) for shape in (*shapes, *(value.shape for value in inputs))):
-        return None
-    sizes = [(size_of(value.shape) or 0) * value.dtype.itemsize for value in inputs]
-    made = sum((size_of(shape) or 0) * 4 for shape in shapes)
-    if made > max(FOLDED_BYTES, sum(sizes)):
-        return None
-    return [constant(array) for array in _compute(step, [value.known for value in inputs])]
-
-
-def _compute(step: Step, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Apply the primitive itself, on the CPU and in full precision."""
-    with jax.default_device(jax.local_devices(backend="cpu")[0]), jax.default_matmul_precision("highest"):
-        result: Any = step.primitive.bind(*map(jax.numpy.asarray, arrays), **step.params)  # type: ignore[no-untyped-call]
-    return [np.asarray(item) for item in (result if step.primitive.multiple_results else [result])]

@@ -281,9 +281,7 @@ ELEMENTWISE: dict[str, Handler] = {
     "log1p": log1p, "expm1": expm1, "is_finite": is_finite, "round": round_, "convert_element_type": convert,
     "reduce_precision": reduce_precision,
 }  # fmt: skip
-HANDLERS: dict[str, Handler] = {
-    **ELEMENTWISE,
-    **dict.fromkeys(("copy", "copy_p", "stop_gradient", "device_put", "optimization_barrier", "name"), identity),
-    "sharding_constraint": identity,
-    "dim_as_value": dimension,
-}
+IDENTITIES: dict[str, Handler] = dict.fromkeys(
+    ("copy", "copy_p", "stop_gradient", "device_put", "optimization_barrier", "name", "sharding_constraint"), identity
+)
+HANDLERS: dict[str, Handler] = {**ELEMENTWISE, **IDENTITIES, "dim_as_value": dimension}
