@@ -84,6 +84,12 @@ def test_a_run_without_a_log_has_an_empty_one(plane: Plane) -> None:
         assert client.get(f"/models/income/runs/{run}/logs").json()["lines"] == []
 
 
+def test_a_job_that_died_early_still_shows_its_log(plane: Plane) -> None:
+    row = plane.registry.rows["income"]["runs"][0]
+    row["reason"] = {"code": "OUT_OF_MEMORY", "where": "job/r-two"}
+    assert len(plane.client().get("/models/income/runs/r-bad/logs").json()["lines"]) == 5
+
+
 def test_a_full_page_in_one_millisecond_does_not_stop_the_reader(plane: Plane) -> None:
     plane.logs.streams["job/r-two"] = [{"timestamp": 5, "message": str(step)} for step in range(1500)]
     client = plane.client()

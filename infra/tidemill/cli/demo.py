@@ -47,7 +47,7 @@ def demo(session: Session, port: int, timeout: float) -> None:
     if end["run"]["state"] != "READY":
         screen.document(found)
         raise click.exceptions.Exit(code)
-    row = _first_row(file)
+    row = _first_row(file, api.get(f"/models/{MODEL}"))
     asked = session.clock()
     found["predictions"] = ask(session, MODEL, "predict", [row], {})
     found["times_s"]["first prediction"] = session.clock() - asked
@@ -61,20 +61,26 @@ def demo(session: Session, port: int, timeout: float) -> None:
     screen.document(found)
 
 
-def _first_row(file: Path) -> Item:
-    """The first row of the data without its answer."""
+def _first_row(file: Path, model: Item) -> Item:
+    """The first row of the data without its answer, numbers as numbers where the model reads numbers."""
     with file.open(newline="", encoding="utf-8") as lines:
         row = next(csv.DictReader(lines))
-    return {name: value or None for name, value in row.items() if name != TARGET}
+    columns = (model.get("input") or {}).get("columns", [])
+    numbers = {column["name"] for column in columns if column["kind"] == "number"}
+    return {
+        name: json.loads(value) if name in numbers and value else value or None
+        for name, value in row.items()
+        if name != TARGET
+    }
 
 
 def curl_lines(url: str, keys_file: Path, row: Item) -> list[str]:
     """Lines to copy; the key is read from its file so that it stays out of the shell's history."""
-    read = f"import json; print(json.load(open({str(keys_file)!r}))['predict'])"
+    read = f"import json; print(json.load(open({str(keys_file)!r}))['predict'])"  # single quotes only
     body = shlex.quote(json.dumps({"rows": [row]}))
     head = '-H "x-api-key: $TIDEMILL_KEY" -H "content-type: application/json"'
     return [
-        f"export TIDEMILL_KEY=$(python3 -c {shlex.quote(read)})",
+        f'export TIDEMILL_KEY=$(python3 -c "{read}")',
         f'curl -sS {url}/models/{MODEL} -H "x-api-key: $TIDEMILL_KEY"',
         *(f"curl -sS {url}/models/{MODEL}/{verb} {head} -d {body}" for verb in ("predict", "explain")),
     ]
@@ -82,7 +88,7 @@ def curl_lines(url: str, keys_file: Path, row: Item) -> list[str]:
 
 def _tell(session: Session, found: Item) -> None:
     screen = session.screen
-    screen.table(["stage", "time"], [(name, seconds(value)) for name, value in found["times_s"].items()])
+    screen.say(f"First prediction: {seconds(found['times_s']['first prediction'])}")
     screen.say(f"From upload to first prediction: {seconds(found['upload_to_prediction_s'])}", "bold green")
     screen.say()
     screen.say("Try it yourself:", "bold")

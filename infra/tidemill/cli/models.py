@@ -117,6 +117,8 @@ def logs(session: Session, run: str, follow_it: bool) -> None:
         if page["ended"] or not follow_it:
             break
         session.sleep(LOG_POLL_S)
+    if not lines:
+        session.screen.say("No line is known of this run: its job has not written any, or there was no job.", "dim")
     session.screen.document({"run": run, "lines": lines})
 
 

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from tidemill.core.errors import TidemillError
 from tidemill.core.progress import Progress as Step
 
 PLAIN_WIDTH = 160  # of tables that go to a file or a pipe, where nobody wraps lines
+COUNTED = 10_000  # more steps than this (bytes) are shown as a share
 PLAIN_EVERY_S = 10.0  # how often a plain line repeats that work goes on
 
 
@@ -73,9 +74,20 @@ class Screen:
         if not stream.isatty():
             yield Plain(self)
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
-        with Progress(*columns, TimeElapsedColumn(), console=self.out, transient=True) as live:
-            yield Live(live, self)
+        said = TextColumn("{task.fields[said]}", markup=False, table_column=Column(ratio=1, no_wrap=True))
+        stage = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), TimeElapsedColumn(), stage, _Bar(bar_width=24), said)
+        with Progress(*columns, console=self.out, transient=True, expand=True) as live:
+            reporter = Live(live)
+            yield reporter
+            reporter.close()
+
+
+class _Bar(BarColumn):
+    """A bar where the number of steps is known, nothing elsewhere: the words need the room."""
+
+    def render(self, task: Task) -> Any:
+        return super().render(task) if task.total else Text()
 
 
 class Reporter:
@@ -101,7 +113,8 @@ class Plain(Reporter):
             return
         self.began = now if is_new else self.began
         self.shown, self.at = (step.stage, said), now
-        count = f" {step.step}/{step.steps}" if step.steps else ""
+        many = step.steps > COUNTED
+        count = f" {step.step / step.steps:.0%}" if many else f" {step.step}/{step.steps}" if step.steps else ""
         taken = "" if is_new else f" ({now - self.began:.0f} s)"
         self.screen.say(f"{step.stage}{count}{': ' + step.message if step.message else ''}{taken}")
 
@@ -109,8 +122,8 @@ class Plain(Reporter):
 class Live(Reporter):
     """A bar that moves; a finished stage stays as a line."""
 
-    def __init__(self, live: Progress, screen: Screen) -> None:
-        self.live, self.screen = live, screen
+    def __init__(self, live: Progress) -> None:
+        self.live = live
         self.stage, self.task, self.began = "", TaskID(0), 0.0
 
     def __call__(self, step: Step) -> None:

@@ -112,6 +112,8 @@ def show_end(screen: Screen, run: Item, version: Item | None, times: Mapping[str
     screen.say(f"{run['model']}: run {run['run']} is {run['state']}{made}.", "bold green" if ok else "bold red")
     if reason := run.get("reason"):
         show_reason(screen, reason)
+    if run.get("reused"):
+        screen.say("The same rows with the same recipe made this version before, so nothing was trained.")
     if version:
         show_metrics(screen, version)
     show_rows(screen, run)

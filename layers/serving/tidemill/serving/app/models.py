@@ -106,11 +106,14 @@ def _overview(world: World, name: str) -> dict[str, Any]:
 
 
 def _input(world: World, name: str, alias: Item | None) -> dict[str, Any] | None:
-    """The input schema of the version in service; None before the first."""
+    """The input schema of the version in service; None before the first, or where its dataset is gone."""
     if not alias:
         return None
     dataset = world.registry.version(name, int(alias["version"])).get("dataset")
-    return public(input_schema(world, name, str(dataset))) if dataset else None
+    try:
+        return public(input_schema(world, name, str(dataset)))
+    except NotFound:
+        return None
 
 
 def _chosen(world: World, name: str, version: int | None) -> Item:

@@ -59,7 +59,7 @@ def _page(world: World, run: Item, since: int) -> dict[str, Any]:
 
     The next page begins with the last millisecond of this one, because more lines may still come with that time.
     """
-    stream = str(run.get("log_stream") or "")
+    stream = _stream(run)
     events = _events(world, stream, since) if stream else []
     lines: list[Item] = [
         {"at_ms": int(event["timestamp"]), "message": str(event["message"])[:8192]} for event in events
@@ -67,6 +67,12 @@ def _page(world: World, run: Item, since: int) -> dict[str, Any]:
     last = int(lines[-1]["at_ms"]) if lines else since
     stuck = len(lines) >= LOG_PAGE and last == since
     return {"lines": lines, "next": last + 1 if stuck else last, "ended": run.get("state") in ENDED}
+
+
+def _stream(run: Item) -> str:
+    """Where the run's job wrote: told by the job itself, or by its end when it died too early for that."""
+    where = str((run.get("reason") or {}).get("where") or "")
+    return str(run.get("log_stream") or "") or ("" if where.startswith("s3://") else where)
 
 
 def _events(world: World, stream: str, since: int) -> list[Item]:
