@@ -212,11 +212,11 @@ def _no_gain(primary: Metric, numbers: Mapping[str, Any], gain_n: Array, seed: i
 
 
 def _overfit(primary: Metric, numbers: Mapping[str, Any], train_value: float | None) -> str:
-    """Far better on training than on test rows: beyond the interval, a quarter, and a fiftieth of the baseline."""
+    """Half the loss on training rows: a gap beyond the interval, half the value, and a fiftieth of the baseline."""
     if train_value is None or numbers["low"] is None:
         return ""
     gap = numbers["value"] - train_value
-    if numbers["low"] <= train_value or gap < 0.25 * numbers["value"] or gap < 0.02 * numbers["baseline"]:
+    if numbers["low"] <= train_value or gap < 0.5 * numbers["value"] or gap < 0.02 * numbers["baseline"]:
         return ""
     return (
         f"{primary.label} is {_short(train_value)} on the training rows and {_short(numbers['value'])} on the test "

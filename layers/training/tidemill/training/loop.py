@@ -169,7 +169,7 @@ def _step(
         return total / jnp.maximum(batch.w_n.sum(), 1.0), total
 
     gradients, total = jax.grad(loss_of, has_aux=True)(weights)
-    shrink = jnp.minimum(1.0, knobs.clip_norm / (optax.global_norm(gradients) + 1e-9))
+    shrink = jnp.minimum(1.0, knobs.clip_norm / (optax.tree.norm(gradients) + 1e-9))
     updates, moments = ADAM.update(jax.tree.map(lambda g: g * shrink, gradients), moments)
 
     def moved(weight: jax.Array, update: jax.Array) -> jax.Array:
