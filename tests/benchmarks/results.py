@@ -24,6 +24,10 @@ def record(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], 
     shown.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     table = "\n".join(shown)
     print(f"{title}\n{table}\n{notes}")
+    if not RESULTS.exists():
+        RESULTS.write_text(
+            "# What the benchmarks measured\n\nNewest last; every table is written by the command above it.\n"
+        )
     with RESULTS.open("a") as file:
         file.write(f"\n## {title}\n\n{circumstances()}\n\n{table}\n" + (f"\n{notes}\n" if notes else ""))
 
