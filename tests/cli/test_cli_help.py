@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -69,3 +71,10 @@ def test_the_version_is_that_of_the_code() -> None:
 def test_a_wrong_option_is_wrong_usage() -> None:
     assert CliRunner().invoke(main, ["models", "--nope"]).exit_code == failures.USAGE
     assert CliRunner().invoke(main, ["nope"]).exit_code == failures.USAGE
+
+
+def test_a_command_does_not_load_what_it_does_not_need() -> None:
+    heavy = "{'boto3', 'botocore', 'jax', 'onnxruntime', 'fastapi', 'numpy', 'ministack'}"
+    code = f"import sys; import tidemill.cli.main; print(sorted({heavy} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"

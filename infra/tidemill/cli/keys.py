@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tidemill.cli.failures import NoStack
 from tidemill.cli.session import Session, json_option, pass_session
 from tidemill.core.keys import ROLES, hash_of, new_key
-from tidemill.core.registry import Registry
+
+if TYPE_CHECKING:
+    from tidemill.core.registry import Registry
 
 Item = dict[str, Any]
 
@@ -96,6 +98,7 @@ def open_registry(session: Session) -> Registry:
 
 
 def _on_aws(table: str, artifacts: str) -> Registry:
+    from tidemill.core.registry import Registry
     from tidemill.core.storage import Storage
 
     return Registry(table, Storage(artifacts) if artifacts else None)

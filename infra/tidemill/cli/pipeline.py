@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from tidemill.cli.session import Session
 from tidemill.cli.stack import module
 
@@ -32,6 +30,8 @@ def pipeline(session: Session) -> Iterator[Check]:
     """Queues and faults of the running local stack; nothing where none runs or the stack is elsewhere."""
     if session.places.environment.get("TIDEMILL_URL"):
         return
+    from botocore.exceptions import BotoCoreError, ClientError
+
     stack = module("tidemill.local.stack").status(session.places.state)
     if stack is None:
         return

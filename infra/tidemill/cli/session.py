@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import httpx
@@ -19,7 +19,9 @@ from tidemill.cli.failures import UNEXPECTED, exit_code
 from tidemill.cli.places import Places, find_root
 from tidemill.cli.screen import Screen
 from tidemill.core.errors import TidemillError
-from tidemill.core.registry import Registry
+
+if TYPE_CHECKING:  # the registry brings boto3 along, which takes longer than most commands
+    from tidemill.core.registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

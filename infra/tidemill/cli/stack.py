@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,9 @@ from tidemill.cli.failures import UNREACHABLE, Missing
 from tidemill.cli.keys import ensure_keys
 from tidemill.cli.session import Session, json_option, pass_session, quietly
 from tidemill.core.progress import Report
-from tidemill.core.registry import Registry
-from tidemill.core.storage import Storage
+
+if TYPE_CHECKING:
+    from tidemill.core.registry import Registry
 
 Item = dict[str, Any]
 PORT = 4566
@@ -61,6 +62,9 @@ def _recover(stack: Any, report: Report) -> Any:
 def registry_of(stack: Any) -> Registry:
     """The registry of a running local stack, with the administrator's rights and the journal."""
     import boto3
+
+    from tidemill.core.registry import Registry
+    from tidemill.core.storage import Storage
 
     table = stack.outputs["TableName"]
     journal = Storage(stack.outputs["ArtifactsBucketName"], stack.client("s3"))

@@ -127,18 +127,12 @@ def show_end(screen: Screen, run: Item, version: Item | None, times: Mapping[str
 def show_reason(screen: Screen, reason: Mapping[str, Any]) -> None:
     """Why a run ended badly: code, sentence, remedy, and where to look."""
     screen.say(f"{reason.get('code')}: {reason.get('message')}", "red")
-    for name in ("rows", "examples", "columns"):
-        if isinstance(reason.get(name), list):
-            for item in reason[name][:10]:
-                screen.say(f"  {item if isinstance(item, str) else ' '.join(map(str, _values(item)))}")
+    for code, count in (reason.get("codes") or {}).items():
+        screen.say(f"  {count} times {code}")
     if reason.get("remedy"):
         screen.say(f"What to do: {reason['remedy']}")
     if reason.get("where"):
         screen.say(f"The report: {reason['where']}")
-
-
-def _values(item: Any) -> list[Any]:
-    return [f"{name}={value}" for name, value in item.items()] if isinstance(item, Mapping) else [item]
 
 
 def show_metrics(screen: Screen, version: Mapping[str, Any]) -> None:
