@@ -24,11 +24,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+BARE = """
+Resources:
+  Bucket: { Type: AWS::S3::Bucket, DeletionPolicy: Retain, Properties: { BucketName: !Sub "bare-${AWS::AccountId}" } }
+Outputs:
+  BucketName: { Value: !Ref Bucket }
+"""
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack with the sample project, shared and never broken."""
+    """A running stack with the sample project, shared and never broken; the person's shell holds a canary."""
     state = tmp_path_factory.mktemp("sample")
-    running = local.up(PROJECT, state, port=free_port())
+    with pytest.MonkeyPatch.context() as shell:
+        shell.setenv("PERSONAL_TOKEN", "canary")
+        shell.setenv("AWS_PROFILE", "canary")
+        running = local.up(PROJECT, state, port=free_port())
     yield running
     local.down(state)
 
@@ -37,6 +48,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def project(tmp_path: Path) -> Path:
     """A copy of the sample project that a test may change."""
     return Path(shutil.copytree(PROJECT, tmp_path / "project"))
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A project of one bucket, for tests of starting and stopping."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "template.yaml").write_text(BARE)
+    return folder
 
 
 @pytest.fixture

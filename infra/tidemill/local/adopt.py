@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-_IDENTIFIERS = {"AWS::S3::Bucket": "BucketName", "AWS::DynamoDB::Table": "TableName"}
+IDENTIFIERS = {"AWS::S3::Bucket": "BucketName", "AWS::DynamoDB::Table": "TableName"}
 _WAIT = {"Delay": 1, "MaxAttempts": 60}
 
 
@@ -23,7 +23,7 @@ def adopt(
     found = {
         logical: resource["Type"]
         for logical, resource in template["Resources"].items()
-        if resource["Type"] in _IDENTIFIERS
+        if resource["Type"] in IDENTIFIERS
         and known.get(logical)
         and _exists(s3, dynamodb, resource["Type"], known[logical])
     }
@@ -57,7 +57,7 @@ def _import(cloudformation: Any, template: Mapping[str, Any], name: str, things:
         ChangeSetType="IMPORT",
         TemplateBody=json.dumps({"Resources": resources}),
         ResourcesToImport=[
-            {"ResourceType": kind, "LogicalResourceId": logical, "ResourceIdentifier": {_IDENTIFIERS[kind]: physical}}
+            {"ResourceType": kind, "LogicalResourceId": logical, "ResourceIdentifier": {IDENTIFIERS[kind]: physical}}
             for logical, (kind, physical) in things.items()
         ],
     )
@@ -72,7 +72,7 @@ def _bare(template: Mapping[str, Any], logical: str, physical: str) -> dict[str,
     """As few properties as the type allows: the name where the template sets one, and a table's key."""
     properties = template["Resources"][logical].get("Properties", {})
     kept = {key: properties[key] for key in ("AttributeDefinitions", "KeySchema", "BillingMode") if key in properties}
-    for name in _IDENTIFIERS.values():
+    for name in IDENTIFIERS.values():
         if name in properties:
             kept[name] = physical
     return kept

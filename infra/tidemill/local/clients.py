@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from functools import lru_cache
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from tidemill.local.state import ADMIN_HEADER, REGION, Secrets
@@ -16,19 +20,32 @@ _DIRECT = Config(
     retries={"max_attempts": 3, "mode": "standard"},
     s3={"addressing_style": "path"},
 )
+_MAKING = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    """A session without the person's profile and files: a missing AWS_PROFILE is no concern of ours."""
+    unset: dict[str, tuple[str | None, str | None, Any, Any]] = {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+    }
+    return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=unset))
 
 
 def client(service: str, endpoint: str, key: str, secret: str, token: str | None = None) -> Any:
     """A client that talks to the local endpoint, never through a proxy and never with the person's own keys."""
-    return boto3.session.Session().client(
-        service,
-        region_name=REGION,
-        endpoint_url=endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        aws_session_token=token,
-        config=_DIRECT,
-    )
+    with _MAKING:
+        return _session().client(
+            service,
+            region_name=REGION,
+            endpoint_url=endpoint,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            config=_DIRECT,
+        )
 
 
 def root_client(service: str, endpoint: str, secrets: Secrets) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -14,13 +15,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tidemill.core.progress import Progress, Report, silent
-from tidemill.local.adopt import adopt
+from tidemill.local.adopt import IDENTIFIERS, adopt
 from tidemill.local.clients import admin_client
 from tidemill.local.definitions import Catalogue, pseudo_parameters, read_catalogue
-from tidemill.local.errors import DeployFailed
+from tidemill.local.errors import BadTemplate, DeployFailed
 from tidemill.local.package import Package, package
 from tidemill.local.state import Secrets
-from tidemill.local.template import read_template
+from tidemill.local.template import read_template, resolve
 
 STACK = "tidemill"
 TIMEOUT_S = 120.0
@@ -81,7 +82,8 @@ def deploy(
     status, left = _without_wreck(cloudformation, name, report)
     if status is None:
         dynamodb = admin_client("dynamodb", endpoint, secrets)
-        taken = adopt(cloudformation, s3, dynamodb, wanted.template, name, {**(known or {}), **left})
+        names = {**_given_names(wanted, secrets, name), **(known or {}), **left}
+        taken = adopt(cloudformation, s3, dynamodb, wanted.template, name, names)
         status = "IMPORT_COMPLETE" if taken else None
     report(Progress("deploy", 1, 3, "Creating the stack" if status is None else "Updating the stack"))
     since = datetime.now(UTC)
@@ -105,6 +107,17 @@ def _without_wreck(cloudformation: Any, name: str, report: Report) -> tuple[str 
     cloudformation.delete_stack(StackName=name)
     _wait(cloudformation, name, report)
     return None, left
+
+
+def _given_names(wanted: Plan, secrets: Secrets, name: str) -> dict[str, str]:
+    """The names that the template itself gives to buckets and tables."""
+    known = {**pseudo_parameters(secrets.account, name), **wanted.parameters}
+    names = {}
+    for logical, resource in wanted.template["Resources"].items():
+        if identifier := IDENTIFIERS.get(resource["Type"]):
+            with contextlib.suppress(BadTemplate):
+                names[logical] = str(resolve(resource.get("Properties", {}).get(identifier, ""), known))
+    return names
 
 
 def describe(endpoint: str, secrets: Secrets, name: str = STACK) -> Deployed:
@@ -145,7 +158,8 @@ def stack_status(cloudformation: Any, name: str) -> str | None:
 
 def _upload(s3: Any, wanted: Plan) -> None:
     """Put what is not there yet: a key names its content."""
-    s3.create_bucket(Bucket=wanted.bucket)
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=wanted.bucket)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=wanted.bucket)
     there = {item["Key"] for page in pages for item in page.get("Contents", [])}
     for item in wanted.packages:

@@ -84,6 +84,7 @@ class Caller:
     key: str
     service: str
     form: bool
+    reads_xml: bool = False
 
     @property
     def api(self) -> str | None:
@@ -118,6 +119,7 @@ def caller_of(scope: Scope, admin: str) -> Caller:
         admin=hmac.compare_digest(headers.get(ADMIN_HEADER, "").encode(), admin.encode()),
         key=extract_access_key_id(headers, query),
         service=service[1] if service else "",
+        reads_xml="json" not in headers.get("content-type", ""),
         form=not signed and not query and headers.get("content-type", "").startswith("multipart/form-data"),
     )
 
@@ -251,18 +253,27 @@ async def refuse(reason: Refusal, caller: Caller, send: Send) -> None:
         caller.host[:100],
         (caller.origin or "")[:100],
     )
-    body = json.dumps(
-        {
-            "type": f"https://tidemill.dev/problems/{reason.code.lower().replace('_', '-')}",
-            "title": "Refused",
-            "status": reason.status,
-            "detail": reason.message,
-            "code": reason.code,
-            "remedy": reason.remedy,
-        }
-    ).encode()
-    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    kind, body = _for_sdk(reason) if caller.reads_xml and reason in (ROOT_KEY, UNKNOWN_KEY) else _problem(reason)
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     if reason.status == 503:
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": reason.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _problem(reason: Refusal) -> tuple[bytes, bytes]:
+    document = {
+        "type": f"https://tidemill.dev/problems/{reason.code.lower().replace('_', '-')}",
+        "title": "Refused",
+        "status": reason.status,
+        "detail": reason.message,
+        "code": reason.code,
+        "remedy": reason.remedy,
+    }
+    return b"application/problem+json", json.dumps(document).encode()
+
+
+def _for_sdk(reason: Refusal) -> tuple[bytes, bytes]:
+    """The same for an SDK that only reads AWS's XML (IAM, STS, CloudFormation, S3)."""
+    text = f"<Code>{reason.code}</Code><Message>{reason.message} {reason.remedy}</Message>"
+    return b"text/xml", f"<ErrorResponse><Error><Type>Sender</Type>{text}</Error></ErrorResponse>".encode()
