@@ -1,4 +1,4 @@
-"""Predict: woken by POST /models/{model}/predict and /explain; answers from the version in service."""
+"""Answers POST /models/{model}/predict and /explain from the version in service."""
 
 from __future__ import annotations
 

@@ -8,13 +8,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tidemill.core.limits import limit
-from tidemill.core.prepare import Prepared, prepare
-
 from tidemill.core.clock import now
 from tidemill.core.errors import BadSpec, BadTable, Conflict, NotFound, TidemillError
 from tidemill.core.events import Bus
+from tidemill.core.limits import limit
 from tidemill.core.names import check_model
+from tidemill.core.prepare import Prepared, prepare
 from tidemill.core.registry import LIVE, TERMINAL, Item, Registry
 from tidemill.core.spec import Spec
 from tidemill.core.storage import Storage

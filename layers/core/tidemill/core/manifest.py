@@ -56,7 +56,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder, after every file was compared with it; raises BadBundle naming the first that differs."""
+    """The manifest of a folder after comparing every file with it; raises BadBundle naming the first that differs."""
     manifest = read(folder)
     for entry in manifest["files"]:
         path = folder / entry["name"]

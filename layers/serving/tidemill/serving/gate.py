@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tidemill.serving.predictor import Predictor
 
 from tidemill.core import holdout
 from tidemill.core.errors import SchemaMismatch
+from tidemill.serving.predictor import Predictor
 
 # One-sided 95 % of the normal distribution: a difference inside it is called noise.
 NOISE_Z = 1.645
