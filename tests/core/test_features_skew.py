@@ -1,4 +1,4 @@
-"""No skew between training and serving: a row of the uploaded file, sent as it stands, gives its features in training."""
+"""No skew: a row of the uploaded file, sent as it stands, gives the features that it gave in training."""
 
 from __future__ import annotations
 
