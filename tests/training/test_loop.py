@@ -53,10 +53,11 @@ def test_members_differ_from_the_start(make_problem: Any) -> None:
 
 def test_equal_shapes_reuse_one_program_whatever_the_settings(make_problem: Any) -> None:
     make_problem("binary").train()
-    compiled = loop.run_chunk._cache_size()
+    program: Any = loop.run_chunk
+    compiled = program._cache_size()
     other = make_problem("binary", rows=235, seed=5)
     other.changed(learning_rate=0.02, weight_decay=0.1, dropout=0.3, seed=9, patience=2).train()
-    assert loop.run_chunk._cache_size() == compiled
+    assert program._cache_size() == compiled
 
 
 def test_padding_rows_teach_nothing(make_problem: Any) -> None:

@@ -119,7 +119,7 @@ def save(path: Path, reference: Reference) -> None:
 def load(path: Path) -> Reference:
     """Read what `save` wrote; raises BadBundle for anything else."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             about = json.loads(stored["about"].tobytes())
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']!r}")
