@@ -22,7 +22,6 @@ from tidemill.local.batch import Batch
 from tidemill.local.guard import Application, Guard, Message, Receive, Scope, Send
 from tidemill.local.state import Folder, Secrets
 
-API_CALLS = 4  # concurrent calls of the HTTP API: one worker process each
 KEEP_ALIVE_S = 75
 GRACE_S = 3
 WATCH_S = 5
@@ -56,7 +55,7 @@ async def watch(folder: Folder) -> None:
     os._exit(1)
 
 
-async def serve(folder: Folder, secrets: Secrets, listener: socket.socket) -> None:
+async def serve(folder: Folder, secrets: Secrets, listener: socket.socket, api_calls: int) -> None:
     """Serve until SIGTERM or SIGINT, then save and stop."""
     batch = Batch(folder, secrets, listener.getsockname()[1])
     guard = Guard(
@@ -65,7 +64,7 @@ async def serve(folder: Folder, secrets: Secrets, listener: socket.socket) -> No
         root_key=secrets.root_access_key_id,
         known=partial(is_known, secrets.account),
         batch=batch.application,
-        api_calls=API_CALLS,
+        api_calls=api_calls,
     )
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]

@@ -19,6 +19,7 @@ from tidemill.local.errors import ServerFailed
 from tidemill.local.state import REGION, Folder, Secrets, identity, read_secrets, write_json
 
 MINISTACK = "1.5.33"
+API_CALLS = 4  # concurrent calls of the HTTP API: MiniStack forks one worker process for each
 FUNCTIONS = 32  # concurrent invocations in all; a throttled queue message waits out its visibility, so leave room
 BACKLOG = 128
 
@@ -82,7 +83,7 @@ def main() -> None:
 
     listener = listen(arguments.port)
     write_json(folder.running, {"pid": os.getpid(), "identity": identity(os.getpid()), "port": arguments.port})
-    asyncio.run(serve(folder, secrets, listener))
+    asyncio.run(serve(folder, secrets, listener, API_CALLS))
     folder.running.unlink(missing_ok=True)
     sys.stdout.flush()
     os._exit(0)  # threads of MiniStack's pools would keep the process
