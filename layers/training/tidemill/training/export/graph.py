@@ -67,13 +67,19 @@ def vector(numbers: Sequence[Any]) -> Value:
 
 
 class Graph:
-    """Nodes in the order they were added. A body (of a Scan) is a child and sees what its parents hold."""
+    """Nodes in the order they were added. A body (of a Scan) is a child and sees what its parents hold.
 
-    def __init__(self, parent: Graph | None = None) -> None:
+    A body that runs often `hoists`: a node that reads nothing of the body is added to the parent.
+    """
+
+    def __init__(self, parent: Graph | None = None, *, hoists: bool = False) -> None:
         self.parent = parent
+        self.hoists = hoists
+        self.own: set[str] = set()
         self.root: Graph = parent.root if parent else self
         self.nodes: list[onnx.NodeProto] = []
         self.written: ChainMap[Any, tuple[str, ...]] = parent.written.new_child() if parent else ChainMap()
+        self.turns: ChainMap[str, tuple[Value, list[int]]] = parent.turns.new_child() if parent else ChainMap()
         self.views: ChainMap[str, Value] = parent.views.new_child() if parent else ChainMap()
         self.initializers: dict[str, np.ndarray] = {}
         self.inputs: dict[str, Shape] = {}
@@ -110,7 +116,10 @@ class Graph:
         key = (op, names, outputs, repr(sorted(attributes.items())))
         if key in self.written:
             return self.written[key]
+        if self.hoists and self.parent and not self.own.intersection(names):
+            return self.parent.node(op, inputs, outputs, **attributes)
         made = tuple(self.fresh(op) for _ in range(outputs))
+        self.own.update(made)
         self.nodes.append(helper.make_node(op, list(names), list(made), **attributes))
         self.written[key] = made
         return made
@@ -196,7 +205,12 @@ class Graph:
             return replace(self.reshape(value, held), shape=shape)
         if value.array is not None and value.array.nbytes < LARGE_BYTES:
             return Value("", shape, held, value.dtype, np.asarray(value.array.transpose(order), order="C"))
-        return self.emit("Transpose", [value], shape, value.dtype, held=held, perm=order)
+        if value.name in self.turns:
+            origin, before = self.turns[value.name]
+            return self.transpose(origin, [before[axis] for axis in order]).like(shape)
+        made = self.emit("Transpose", [value], shape, value.dtype, held=held, perm=order)
+        self.turns[made.name] = (value, order)
+        return made
 
     def cast(self, value: Value, dtype: Any) -> Value:
         """The value in another type."""

@@ -10,11 +10,14 @@ from tidemill.training.export.folding import fold
 from tidemill.training.export.graph import Graph, Value, constant
 from tidemill.training.export.handlers import (
     arithmetic,
+    convolution,
     indexing,
     layout,
+    loops,
     ordering,
     products,
     reductions,
+    windows,
 )
 from tidemill.training.export.refusal import CannotExport
 from tidemill.training.export.shapes import broadcast, shape_of
@@ -26,6 +29,9 @@ HANDLERS: dict[str, Handler] = {
     **products.HANDLERS,
     **indexing.HANDLERS,
     **ordering.HANDLERS,
+    **loops.HANDLERS,
+    **convolution.HANDLERS,
+    **windows.HANDLERS,
 }
 
 

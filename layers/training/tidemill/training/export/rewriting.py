@@ -13,10 +13,15 @@ from tidemill.training.export.graph import Graph
 
 def rewrite(graph: Graph, finals: Mapping[str, str]) -> list[onnx.NodeProto]:
     """The nodes that the final tensors need, shortened; `finals` says how the final tensors are called."""
-    nodes = alive(graph.nodes, set(finals))
+    return [_renamed(node, finals) for node in shortened(graph, set(finals))]
+
+
+def shortened(graph: Graph, finals: set[str]) -> list[onnx.NodeProto]:
+    """The nodes of a graph or a body that the final tensors need, with the patterns replaced."""
+    nodes = alive(graph.nodes, finals)
     for shorten in (_softmax, _gemm):
-        nodes = alive(shorten(nodes, _Reader(nodes, set(finals), graph)), set(finals))
-    return [_renamed(node, finals) for node in nodes]
+        nodes = alive(shorten(nodes, _Reader(nodes, finals, graph)), finals)
+    return nodes
 
 
 def reads(node: onnx.NodeProto) -> set[str]:
@@ -59,8 +64,8 @@ class _Reader:
         self.makers = {name: node for node in nodes for name in node.output}
         self.uses = Counter(name for node in nodes for name in [*node.input, *(reads(node) - set(node.input))])
         self.uses.update(finals)
-        self.constants = graph.initializers
-        self.shapes = graph.shapes
+        self.constants = graph.root.initializers
+        self.shapes = graph.root.shapes
 
     def made_by(self, name: str, op: str, uses: int = 1) -> onnx.NodeProto | None:
         """The node of this operator that makes a tensor read this often."""

@@ -15,9 +15,9 @@ import numpy as np
 from jax import lax
 
 from tidemill.training.export.call import Call, Handler
-from tidemill.training.export.graph import Graph, Value, constant, vector
+from tidemill.training.export.graph import Value, constant, vector
 from tidemill.training.export.handlers.arithmetic import apply, number, simplified
-from tidemill.training.export.handlers.layout import cut, join, pad_ends
+from tidemill.training.export.handlers.layout import counted, cut, join, pad_ends
 from tidemill.training.export.handlers.reductions import reduced
 from tidemill.training.export.shapes import Dim, Shape, shape_of
 
@@ -308,19 +308,12 @@ def _counted(call: Call, places: Value, axis: int) -> Value:
     """The places with one more component in front: where they stand along a batch axis."""
     graph = call.graph
     shape = (*places.shape[:-1], 1)
-    count = _range(graph, places.shape[axis])
+    count = counted(graph, places.shape[axis], np.dtype(np.int64))
     held = tuple(places.shape[axis] if at == axis else 1 for at in range(len(shape)))
     full = graph.full(graph.reshape(count, held).like(shape))
     joined_shape = (*places.shape[:-1], int(places.shape[-1]) + 1)
     part = Call(graph, call.primitive, {}, (_Aval(joined_shape, np.dtype(np.int64)),), call.source, call.lower)
     return join(part, [full, places], len(shape) - 1)
-
-
-def _range(graph: Graph, size: Dim) -> Value:
-    if isinstance(size, int):
-        return vector(range(size))
-    bounds = [constant(np.int64(0)), graph.reshape(graph.size(size), ()), constant(np.int64(1))]
-    return graph.emit("Range", bounds, (size,), np.int64)
 
 
 def dynamic_slice(call: Call, operand: Value, *starts: Value) -> Value:

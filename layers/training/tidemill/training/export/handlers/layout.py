@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tidemill.training.export.call import Call, Handler
-from tidemill.training.export.graph import Value, constant, vector
+from tidemill.training.export.graph import Graph, Value, constant, vector
 from tidemill.training.export.shapes import Dim, Shape, is_static, ranked, shape_of, stripped
 
 END = np.iinfo(np.int64).max  # "to the end" in ONNX's Slice
@@ -28,8 +29,8 @@ def broadcast_in_dim(call: Call, value: Value, *_: Value) -> Value:
 
 def reshape(call: Call, value: Value, *_: Value) -> Value:
     """Other dimensions over the same elements in the same order."""
-    if call.primitive == "reshape":
-        call.only(dimensions=None)
+    if call.primitive == "reshape" and call.params.get("dimensions") is not None:
+        value = call.graph.transpose(value, call.params["dimensions"])
     shape = call.shape
     if not value.held:
         return value.like(shape)
@@ -141,7 +142,7 @@ def pad(call: Call, value: Value, filling: Value) -> Value:
     value = call.graph.full(value)
     for axis, (_, _, between) in enumerate(config):
         if between != 0:
-            value = _spread(call, value, filling, axis, int(between))
+            value = spread(call, value, filling, axis, int(between))
     return pad_ends(call, value, filling, [low for low, _, _ in config], [high for _, high, _ in config]).like(
         call.shape
     )
@@ -159,7 +160,7 @@ def pad_ends(call: Call, value: Value, filling: Value, lows: Sequence[Dim], high
     return call.graph.emit("Pad", [value, amounts, filling, vector(axes)], call.shape, value.dtype)
 
 
-def _spread(call: Call, value: Value, filling: Value, axis: int, between: int) -> Value:
+def spread(call: Call, value: Value, filling: Value, axis: int, between: int) -> Value:
     """Put `between` fillings after every element: a new axis, padded, then merged, less the last fillings."""
     graph, shape = call.graph, value.shape
     size = shape[axis]
@@ -182,9 +183,17 @@ def iota(call: Call) -> Value:
     length, after = call.shape[axis], len(call.shape) - axis - 1
     if isinstance(length, int) and length <= LARGEST_IOTA:
         return constant(np.arange(length, dtype=call.dtype).reshape(length, *(1,) * after), call.shape)
-    bounds = [constant(np.int64(0)), call.graph.reshape(call.graph.size(length), ()), constant(np.int64(1))]
-    count = call.graph.cast(call.graph.emit("Range", bounds, (length,), np.int64), call.dtype)
+    count = call.graph.cast(counted(call.graph, length, np.dtype(np.int64)), call.dtype)
     return call.graph.reshape(count, (length, *(1,) * after)).like(call.shape)
+
+
+def counted(graph: Graph, length: Dim, dtype: np.dtype[Any]) -> Value:
+    """0, 1, 2, ... up to a length that may be known only when the graph runs."""
+    if isinstance(length, int):
+        array = np.arange(length, dtype=dtype)
+        return Value("", (length,), (length,), dtype, array)
+    bounds = [constant(np.int64(0)), graph.reshape(graph.size(length), ()), constant(np.int64(1))]
+    return graph.cast(graph.emit("Range", bounds, (length,), np.int64), dtype)
 
 
 def split(call: Call, value: Value) -> list[Value]:
