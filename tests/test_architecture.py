@@ -38,7 +38,7 @@ LIBRARIES: dict[str, set[str]] = {
             "safetensors",
             "jinja2",
         },
-        *{"ml_dtypes", "matplotlib"},
+        *{"ml_dtypes", "matplotlib", "markupsafe"},
     },
     "functions": {"aws_lambda_powertools", "mangum", "boto3"},
 }

@@ -166,6 +166,18 @@ def test_rollback_returns_to_the_version_before_and_says_so(registry: Registry, 
     assert [move["version"] for move in registry.moves(model)] == [2, 3, 2]
 
 
+def test_a_rollback_repeated_after_a_lost_answer_does_not_undo_itself(registry: Registry, new_model: Any) -> None:
+    model = new_model()
+    three_versions(registry, model)
+    by_gate(registry, model, 2)
+    by_gate(registry, model, 3)
+    for _ in range(3):
+        assert registry.rollback(model, by="ann", why="", leaving=3)["version"] == 2
+    assert [move["version"] for move in registry.moves(model)] == [2, 3, 2]
+    with pytest.raises(Conflict, match="Version 2 serves, not 1"):
+        registry.rollback(model, by="ann", why="", leaving=1)
+
+
 def test_the_alias_never_points_at_a_version_that_does_not_exist(registry: Registry, new_model: Any) -> None:
     model = new_model()
     three_versions(registry, model)

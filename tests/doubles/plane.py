@@ -81,7 +81,7 @@ class MemoryRegistry:
         self.rows[model]["alias"] = alias
         return alias
 
-    def rollback(self, model: str, *, by: str, why: str) -> Item:
+    def rollback(self, model: str, *, by: str, why: str, leaving: int | None = None) -> Item:
         self.model(model)
         alias = self.alias(model)
         if not alias or alias["previous"] is None:

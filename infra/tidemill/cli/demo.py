@@ -24,7 +24,7 @@ Item = dict[str, Any]
 
 
 @click.command()
-@click.option("--port", default=stack.PORT, show_default=True, help="The port on 127.0.0.1.")
+@click.option("--port", envvar="TIDEMILL_PORT", default=stack.PORT, show_default=True, help="The port on 127.0.0.1.")
 @click.option("--timeout", default=900.0, show_default=True, help="Seconds to wait for the model at most.")
 @json_option
 @pass_session

@@ -43,7 +43,7 @@ PACKAGES = (
 
 
 @click.command(epilog="Exit code 1: at least one check is bad.")
-@click.option("--port", default=PORT, show_default=True, help="The port the stack should use.")
+@click.option("--port", envvar="TIDEMILL_PORT", default=PORT, show_default=True, help="The port the stack should use.")
 @json_option
 @pass_session
 def doctor(session: Session, port: int) -> None:

@@ -154,11 +154,13 @@ def save_card(session: Session, api: Api, model: str, version: int | None, outpu
 @click.argument("model")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--why", required=True, help="The reason, for the record.")
+@click.option("--unpin", is_flag=True, help="Let later uploads move it again.")
 @json_option
 @pass_session
-def promote(session: Session, model: str, version: int, why: str) -> None:
-    """Put VERSION of MODEL in service by hand; uploads then leave it alone until the next hand."""
-    _tell(session, session.api().post(f"/models/{model}/promote", {"version": version, "why": why}))
+def promote(session: Session, model: str, version: int, why: str, unpin: bool) -> None:
+    """Put VERSION of MODEL in service by hand; pinned, so that uploads leave it alone, unless --unpin is given."""
+    body = {"version": version, "why": why, "pin": not unpin}
+    _tell(session, session.api().post(f"/models/{model}/promote", body))
 
 
 @click.command()
@@ -168,7 +170,9 @@ def promote(session: Session, model: str, version: int, why: str) -> None:
 @pass_session
 def rollback(session: Session, model: str, why: str) -> None:
     """Put the version of MODEL that served before back in service."""
-    _tell(session, session.api().post(f"/models/{model}/rollback", {"why": why}))
+    champion = session.api().get(f"/models/{model}").get("champion") or {}
+    leaving = {"from": champion["version"]} if champion else {}
+    _tell(session, session.api().post(f"/models/{model}/rollback", {"why": why, **leaving}))
 
 
 def _tell(session: Session, alias: Item) -> None:

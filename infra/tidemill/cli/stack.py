@@ -21,7 +21,7 @@ PORT = 4566
 
 
 @click.command()
-@click.option("--port", default=PORT, show_default=True, help="The port on 127.0.0.1.")
+@click.option("--port", envvar="TIDEMILL_PORT", default=PORT, show_default=True, help="The port on 127.0.0.1.")
 @json_option
 @pass_session
 def up(session: Session, port: int) -> None:

@@ -238,9 +238,18 @@ class Registry:
                 return self._moved(model)
         raise Conflict(f"The alias of {model} could not be moved: too many writers.", remedy="Try again.")
 
-    def rollback(self, model: str, *, by: str, why: str) -> Item:
-        """Move the alias back to the version that served before, pinned; raises Conflict where there is none."""
+    def rollback(self, model: str, *, by: str, why: str, leaving: int | None = None) -> Item:
+        """Move the alias back to the version that served before, pinned; raises Conflict where there is none.
+
+        `leaving` names the version to leave. With it the call may be repeated after a lost answer: a rollback that
+        happened already is not undone by the second.
+        """
         alias = self.alias(model)
+        if alias is not None and leaving is not None and alias["version"] != leaving:
+            if alias.get("previous") == leaving and alias["pinned"]:
+                return self._moved(model)
+            text = f"Version {alias['version']} serves, not {leaving}."
+            raise Conflict(text, code="CHAMPION_CHANGED", remedy="Look which version serves, then decide again.")
         if alias is None or alias.get("previous") is None:
             self.model(model)
             text = f"Model {model!r} has no earlier version to return to."

@@ -73,14 +73,19 @@ def routes(world: World) -> APIRouter:
 def _add_changes(router: APIRouter, world: World) -> None:
     @router.post("/models/{model}/promote", response_model=shapes.Alias, openapi_extra=OPERATE)
     def promote(name: ModelName, body: shapes.PromoteRequest, request: Request) -> JSONResponse:
-        """Put a version in service by hand and pin it: automatic promotion then leaves it alone."""
+        """Put a version in service by hand. Pinned (the default), no upload moves it; `pin: false` lifts the pin."""
         world.registry.model(name)
-        return JSONResponse(public(world.registry.promote(name, body.version, by=caller(request), why=body.why)))
+        return JSONResponse(public(_promoted(world, name, body, caller(request))))
 
     @router.post("/models/{model}/rollback", response_model=shapes.Alias, openapi_extra=OPERATE)
     def rollback(name: ModelName, body: shapes.RollbackRequest, request: Request) -> JSONResponse:
-        """Put the version that served before back in service."""
-        return JSONResponse(public(world.registry.rollback(name, by=caller(request), why=body.why)))
+        """Put the version that served before back in service. With `from`, repeating the call changes nothing."""
+        moved = world.registry.rollback(name, by=caller(request), why=body.why, leaving=body.leaving)
+        return JSONResponse(public(moved))
+
+
+def _promoted(world: World, name: str, body: shapes.PromoteRequest, by: str) -> Item:
+    return world.registry.promote(name, body.version, by=by, why=body.why, pin=body.pin)
 
 
 def _summary(item: Item) -> dict[str, Any]:

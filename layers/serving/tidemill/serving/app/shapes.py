@@ -71,13 +71,15 @@ class PromoteRequest(Request):
     model_config = ConfigDict(json_schema_extra={"example": {"version": 3, "why": "better on the newest quarter"}})
     version: int = Field(ge=1)
     why: Why = ""
+    pin: bool = True
 
 
 class RollbackRequest(Request):
     """Put the version that served before back in service."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"why": "complaints since Tuesday"}})
+    model_config = ConfigDict(json_schema_extra={"example": {"why": "complaints since Tuesday", "from": 3}})
     why: Why = ""
+    leaving: int | None = Field(default=None, ge=1, alias="from")
 
 
 class Health(Shown):
