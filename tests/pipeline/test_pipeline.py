@@ -96,11 +96,11 @@ def test_the_card_is_one_page_without_foreign_addresses(service: Service, run: d
         ({"headers": {"x-api-key": ""}}, 401, "UNAUTHORIZED", ""),
         ({"headers": {"x-api-key": "tm_" + "x" * 40}}, 401, "UNAUTHORIZED", ""),
         ({"model": "nobody-made-this"}, 404, "UNKNOWN_MODEL", "nobody-made-this"),
-        ({"drop": "age"}, 422, "MISSING_COLUMN", "age"),
-        ({"add": {"agee": 1}}, 422, "UNKNOWN_COLUMN", "agee"),
-        ({"add": {"age": "old"}}, 422, "BAD_VALUE", "age"),
-        ({"body": {"rows": []}}, 400, "NO_ROWS", "row"),
-        ({"body": {"rows": "no"}}, 400, "", "rows"),
+        ({"drop": "age"}, 422, "FEATURE_MISSING", "age"),
+        ({"add": {"agee": 1}}, 422, "FEATURE_UNKNOWN", "agee"),
+        ({"add": {"age": "old"}}, 422, "FEATURE_TYPE", "age"),
+        ({"body": {"rows": []}}, 422, "NO_ROWS", "row"),
+        ({"body": {"rows": "no"}}, 422, "", "rows"),
     ],
 )
 def test_a_bad_request_gets_a_problem_that_names_it(

@@ -106,7 +106,7 @@ def test_an_upload_id_that_cannot_be_one_is_422(client: httpx.Client, query: str
 def test_a_body_that_is_no_json_is_refused(client: httpx.Client, body: bytes) -> None:
     answer = client.post("/models/income/promote", content=body, headers=JSON)
     assert answer.status_code == (400 if body else 422)
-    assert answer.json()["code"] == ("BAD_JSON" if body else "INVALID_REQUEST")
+    assert answer.json()["code"] == ("JSON_INVALID" if body else "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"version": "\xff"}', b'{"a":' * 50_000])

@@ -196,16 +196,16 @@ def test_an_alias_that_points_elsewhere_is_not_followed(world: World) -> None:
         ({"requestContext": {"http": {"method": "HEAD"}}}, 405, "METHOD_NOT_ALLOWED"),
         ({"headers": {"x-api-key": KEY}}, 415, "UNSUPPORTED_MEDIA_TYPE"),
         ({"headers": {**HEADERS, "content-type": "text/csv"}}, 415, "UNSUPPORTED_MEDIA_TYPE"),
-        ({"body": ""}, 400, "BAD_JSON"),
-        ({"body": "{}"}, 400, "NO_ROWS"),
-        ({"body": "not base64!", "isBase64Encoded": True}, 400, "BAD_JSON"),
-        ({"body": "\ud800"}, 400, "BAD_JSON"),
-        ({"body": '{"row": {}}'}, 422, "MISSING_COLUMN"),
-        ({"body": json.dumps({"row": {**ROWS[0], "age": "old"}})}, 422, "BAD_VALUE"),
-        ({"body": json.dumps({"row": {**ROWS[0], "Age": 1}})}, 422, "UNKNOWN_COLUMN"),
-        ({"body": '{"row": {"age": 1e999}}'}, 422, "MISSING_COLUMN"),
-        ({"body": json.dumps({"row": ROWS[0]})[:-2] + ', "age": 1}}'}, 400, "BAD_JSON"),
-        ({"body": json.dumps({"row": ROWS[0]}).replace(str(ROWS[0]["age"]), "1e999")}, 422, "BAD_VALUE"),
+        ({"body": ""}, 400, "JSON_INVALID"),
+        ({"body": "{}"}, 422, "NO_ROWS"),
+        ({"body": "not base64!", "isBase64Encoded": True}, 400, "JSON_INVALID"),
+        ({"body": "\ud800"}, 400, "JSON_INVALID"),
+        ({"body": '{"row": {}}'}, 422, "FEATURE_MISSING"),
+        ({"body": json.dumps({"row": {**ROWS[0], "age": "old"}})}, 422, "FEATURE_TYPE"),
+        ({"body": json.dumps({"row": {**ROWS[0], "Age": 1}})}, 422, "FEATURE_UNKNOWN"),
+        ({"body": '{"row": {"age": 1e999}}'}, 422, "FEATURE_MISSING"),
+        ({"body": json.dumps({"row": ROWS[0]})[:-2] + ', "age": 1}}'}, 400, "JSON_DUPLICATE_KEY"),
+        ({"body": json.dumps({"row": ROWS[0]}).replace(str(ROWS[0]["age"]), "1e999")}, 422, "VALUE_NOT_FINITE"),
         ({"body": json.dumps({"rows": [{}] * 10_001})}, 413, "TOO_LARGE"),
         ({"body": " " * (5 << 20) + "{}"}, 413, "TOO_LARGE"),
     ],
@@ -296,7 +296,7 @@ def test_one_line_is_logged_without_values_or_keys(world: World, capsys: pytest.
         "predict",
     )
     assert good["ms"] > 0 and good["request"] == "req-1" and good["level"] == "INFO"
-    assert (bad["status"], bad["code"]) == (422, "BAD_VALUE")
+    assert (bad["status"], bad["code"]) == (422, "FEATURE_TYPE")
     assert KEY not in "".join(lines) and "canary-value" not in "".join(lines)
 
 

@@ -45,33 +45,34 @@ def expand(path: Path = ROOT / "template.yaml") -> Template:
         return template
     import boto3
     from samtranslator.parser.parser import Parser
-    from samtranslator.sdk.parameter import SamParameterValues
     from samtranslator.translator.translator import Translator
 
-    values = SamParameterValues({})
-    values.add_default_parameter_values(template)
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     try:
-        # The translator puts parameter values into what it makes; the originals keep their Ref.
-        expanded: Template = translator.translate(template, values.parameter_values)
+        expanded: Template = translator.translate(template, {})
     except Exception as error:
-        raise BadTemplate(
-            f"{path.name}: {getattr(error, 'message', error)}", remedy="Mend the resource it names."
-        ) from error
+        causes = "; ".join(str(cause.message) for cause in getattr(error, "causes", [])) or str(error)
+        raise BadTemplate(f"{path.name}: {causes}", remedy="Mend the resource it names.") from error
     return dict(json.loads(json.dumps(expanded)))
 
 
 def _packaged(template: Template) -> Template:
     """The template with local paths replaced as packaging does."""
     template = copy.deepcopy(template)
-    for name, resource in template.get("Resources", {}).items():
-        properties = resource.get("Properties", {})
+    common = template.get("Globals", {}).get("Function", {})
+    for name, properties in [("Common", common), *_properties(template)]:
         for key in ("CodeUri", "ContentUri"):
             if isinstance(properties.get(key), str):
                 properties[key] = PACKAGED.format(name=name)
+    for resource in template.get("Resources", {}).values():
+        properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::CloudFormation::Stack" and "://" not in str(properties.get("TemplateURL")):
             properties["TemplateURL"] = NESTED.format(name=Path(properties["TemplateURL"]).name)
     return template
+
+
+def _properties(template: Template) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, item.get("Properties", {})) for name, item in template.get("Resources", {}).items()]
 
 
 def settle(template: Template, **parameters: str) -> Template:

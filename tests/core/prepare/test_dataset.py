@@ -208,6 +208,18 @@ def test_statistics_agree_with_numpy(make: Make) -> None:
     assert sum(histogram["counts"]) == N
 
 
+def test_numbers_too_close_for_a_histogram_have_none(make: Make) -> None:
+    text = "x,label\n" + "".join(f"{4111111111111110 + k % 2},{k * 7 % 2}\n" for k in range(N))
+    assert make(text).profile["columns"]["x"]["histogram"]["counts"] == []
+
+
+def test_bytes_that_do_not_decode_are_quarantined_readably(make: Make) -> None:
+    broken = b'1,\xff"x,no\n"\xe2,1\n'
+    prepared = make(table(N).encode() + "é,é,é\n".encode() + broken)
+    texts = pq.read_table(prepared.folder / "quarantine.parquet")["text"].to_pylist()
+    assert '1,\\udcff"x,no' in texts
+
+
 def test_chunks_make_no_difference(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(ADULT.read_bytes())
     monkeypatch.setitem(LIMITS, "chunk_rows", Limit(113, "rows", "test"))

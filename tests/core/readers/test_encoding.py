@@ -49,6 +49,11 @@ def test_a_few_broken_bytes_in_utf_8_cost_their_rows_only(read: Reader) -> None:
     assert len(found.rows) == 120
 
 
+def test_bytes_that_do_not_decode_in_a_name_are_replaced(read: Reader) -> None:
+    found = read(b"caf\xc3\xa9,x\xff,c\n" + b"1,2,\xc3\xa9\n" * 5)
+    assert found.names == ("café", "x\ufffd", "c")
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [

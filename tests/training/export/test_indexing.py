@@ -20,7 +20,6 @@ CASES = {
     "last_column": lambda x: x[:, -1],
     "first_row": lambda x: x[0],
     "columns": lambda x: x[:, jnp.array([3, 0, 0])],
-    "columns_int": lambda x: x[:, 2] * x[:, 4],
     "element": lambda x: x[0, 1],
     "embedding": lambda x: TABLE[ids(x)],
     "embedding_take": lambda x: jnp.take(TABLE, ids(x), axis=0),
@@ -31,7 +30,6 @@ CASES = {
     "embedding_out_of_range": lambda x: TABLE[ids(x) * 7],
     "embedding_one_hot": lambda x: jax.nn.one_hot(ids(x), 9) @ TABLE,
     "embedding_flat": lambda x: TABLE[ids(x)].reshape(x.shape[0], -1) @ jnp.ones((30, 2)),
-    "take_columns": lambda x: jnp.take(TABLE, ids(x), axis=1),
     "take_input": lambda x: jnp.take(x, jnp.array([1, 5, 9]), axis=1),
     "take_by_input": lambda x: x[:, ids(x)[0]],
     "take_along": lambda x: jnp.take_along_axis(x, ids(x), axis=1),
@@ -42,9 +40,7 @@ CASES = {
     "two_indices_apart": lambda x: CUBE[jnp.abs(ids(x)), :, ids(x)],
     "rows_and_columns": lambda x: x[jnp.arange(x.shape[0]), ids(x)[:, 0]],
     "vmap_index": lambda x: jax.vmap(lambda row, at: row[at])(x, ids(x)[:, 0]),
-    "vmap_lookup": lambda x: jax.vmap(lambda at: TABLE[at])(ids(x)),
     "dynamic_slice": lambda x: lax.dynamic_slice_in_dim(x, ids(x)[0, 0], 3, axis=1),
-    "dynamic_slice_far": lambda x: lax.dynamic_slice_in_dim(x, ids(x)[0, 0] + 5, 3, axis=1),
     "dynamic_slice_two": lambda x: lax.dynamic_slice(CUBE, (ids(x)[0, 0], ids(x)[0, 1], 0), (2, 2, 5)),
     "vmap_dynamic_slice": lambda x: jax.vmap(lambda row, at: lax.dynamic_slice_in_dim(row, at, 3))(x, ids(x)[:, 0]),
     "vmap_dynamic_slice_2": lambda x: jax.vmap(
@@ -57,23 +53,14 @@ CASES = {
     "set_slice": lambda x: x.at[:, 1:3].set(0.0),
     "add_column": lambda x: x.at[:, -1].add(x[:, 0]),
     "add_columns": lambda x: x.at[:, jnp.array([0, 3, 3])].add(1.0),
-    "multiply_column": lambda x: x.at[:, 2].multiply(3.0),
-    "max_column": lambda x: x.at[:, 2].max(0.3),
     "scatter_by_input": lambda x: jnp.zeros((9, 5)).at[ids(x)[:, 0]].add(x[:, :5]),
     "scatter_drop": lambda x: jnp.zeros((9, 5)).at[ids(x)[:, 0] * 7].add(x[:, :5], mode="drop"),
     "scatter_clip": lambda x: jnp.zeros((9, 5)).at[ids(x)[:, 0] * 7].add(x[:, :5], mode="clip"),
-    "scatter_set_by_input": lambda x: jnp.zeros((9, 5)).at[ids(x)[:, 0]].set(x[:, :5]),
     "segment_sum": lambda x: jax.ops.segment_sum(x, jnp.abs(ids(x)[:, 0]), 3),
-    "histogram": lambda x: jnp.bincount(jnp.abs(ids(x)).reshape(-1), length=4),
-    "one_hot": lambda x: jax.nn.one_hot(x.argmax(1), 6),
     "one_hot_input": lambda x: jax.nn.one_hot(ids(x), 4),
 }
-REFUSED = set()
-REFUSED_BACKWARD = set()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_graph_is_equal_to_jax_or_the_function_is_refused(name, outcome):
-    forward, backward = outcome(CASES[name])
-    assert forward == ("refused" if name in REFUSED else "equal")
-    assert backward == ("refused" if name in REFUSED_BACKWARD else "equal")
+def test_a_function_and_its_gradient_are_exported_equal(name, outcome):
+    assert outcome(CASES[name]) == ("equal", "equal")

@@ -11,12 +11,10 @@ ROW = jnp.asarray(RNG.normal(size=(6,)), jnp.float32)
 CASES = {
     "reshape": lambda x: x.reshape(-1, 2, 3),
     "reshape_flat": lambda x: x.reshape(-1),
-    "reshape_twice": lambda x: x.reshape(-1, 3, 2).reshape(x.shape[0], 6),
     "reshape_odd": lambda x: x.reshape(2 * x.shape[0], 3),
     "reshape_repeated": lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], 2, 6)).reshape(-1, 12),
     "transpose": lambda x: x.T,
     "transpose_3": lambda x: x.reshape(-1, 2, 3).transpose(2, 0, 1),
-    "moveaxis": lambda x: jnp.moveaxis(x[:, None, :, None], 2, 0),
     "expand": lambda x: x[:, None, :, None] * jnp.ones((4, 1, 2)),
     "expand_and_squeeze": lambda x: jnp.squeeze(x[:, None], 1) + x,
     "broadcast": lambda x: jnp.broadcast_to(x[:, :, None], (x.shape[0], 6, 4)),
@@ -30,7 +28,6 @@ CASES = {
     "slice": lambda x: x[:, 1:4],
     "slice_step": lambda x: x[:, 1::2],
     "slice_batch": lambda x: x[:1],
-    "slice_negative": lambda x: x[:, -2:],
     "reverse": lambda x: x[:, ::-1],
     "reverse_batch": lambda x: jnp.flip(x, 0),
     "split": lambda x: jnp.split(x, [2, 3], axis=1)[1],
@@ -42,24 +39,15 @@ CASES = {
     "roll": lambda x: jnp.roll(x, 2, axis=1),
     "tile": lambda x: jnp.tile(x, (1, 3)),
     "tile_batch": lambda x: jnp.tile(x, (2, 1)),
-    "repeat": lambda x: jnp.repeat(x, 2, axis=1),
     "iota": lambda x: x + jnp.arange(6),
     "iota_of_batch": lambda x: x * jnp.arange(x.shape[0], dtype=jnp.float32)[:, None],
     "eye": lambda x: x[:, :, None] * jnp.eye(6),
-    "triu": lambda x: jnp.triu(x[:, :, None] * x[:, None]),
-    "diagonal": lambda x: jnp.diagonal(x[:, :, None] * x[:, None], axis1=1, axis2=2),
-    "zeros_like": lambda x: jnp.zeros_like(x) + x,
-    "meshgrid": lambda x: x + jnp.meshgrid(jnp.arange(6.0), jnp.arange(1.0))[0],
     "constant_only": lambda x: jnp.ones((3,)) * 2,
     "input_itself": lambda x: x,
     "batch_size": lambda x: x * x.shape[0],
 }
-REFUSED = set()
-REFUSED_BACKWARD = set()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_graph_is_equal_to_jax_or_the_function_is_refused(name, outcome):
-    forward, backward = outcome(CASES[name])
-    assert forward == ("refused" if name in REFUSED else "equal")
-    assert backward == ("refused" if name in REFUSED_BACKWARD else "equal")
+def test_a_function_and_its_gradient_are_exported_equal(name, outcome):
+    assert outcome(CASES[name]) == ("equal", "equal")

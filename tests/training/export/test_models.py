@@ -13,10 +13,11 @@ from tidemill.training.export.parity import furthest, session
 
 FEATURES, CLASSES, MEMBERS = 12, 3, 4
 BATCHES = (1, 2, 3, 7, 64)
+FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 RNG = np.random.default_rng(11)
 BACKGROUND = RNG.normal(size=(16, FEATURES)).astype(np.float32)
 STEPS = (np.arange(8, dtype=np.float32) + 0.5) / 8
-ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "silu": jax.nn.silu}
+ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu}
 
 
 def parameters(*sizes, members=()):
@@ -64,7 +65,7 @@ def one_hot(count, classes):
 def assert_equal(model, function, inputs_of, bound=1e-5):
     """Every row as JAX computes it, however many come at once."""
     inputs = inputs_of(max(BATCHES))
-    wanted = jax.tree.leaves(jax.jit(function)(*inputs))
+    wanted = jax.tree.leaves(jax.jit(function, compiler_options=FAST_COMPILE)(*inputs))
     runner = session(model)
     names = [item.name for item in runner.get_inputs()]
     for batch in BATCHES:
@@ -90,9 +91,9 @@ def softmax_mlp(activation):
     return lambda x: jax.nn.softmax(dense(layers, x, activation))
 
 
-@pytest.mark.parametrize(("name", "nodes"), [("relu", 6), ("gelu", 26), ("silu", 8)])
-def test_an_mlp_with_softmax(name, nodes):
-    assert_exported(softmax_mlp(ACTIVATIONS[name]), CLASSES, nodes, 40 + 5 * nodes)
+@pytest.mark.parametrize(("name", "nodes", "explain_nodes"), [("relu", 6, 65), ("gelu", 22, 120)])
+def test_an_mlp_with_softmax(name, nodes, explain_nodes):
+    assert_exported(softmax_mlp(ACTIVATIONS[name]), CLASSES, nodes, explain_nodes)
 
 
 def test_an_mlp_with_sigmoid_gives_both_classes():
@@ -102,7 +103,7 @@ def test_an_mlp_with_sigmoid_gives_both_classes():
         positive = jax.nn.sigmoid(dense(layers, x)[:, 0])
         return jnp.stack([1 - positive, positive], axis=-1)
 
-    assert_exported(predict, 2, 12, 80)
+    assert_exported(predict, 2, 11, 70)
 
 
 @pytest.mark.parametrize("written", ["vmap", "einsum"])
@@ -118,7 +119,7 @@ def test_an_ensemble_of_mlps_on_the_mean_probability(written):
             hidden = jnp.einsum("bkf,kfh->bkh", jax.nn.relu(hidden), weight) + bias
         return jax.nn.softmax(hidden).mean(1)
 
-    assert_exported({"vmap": by_vmap, "einsum": by_einsum}[written], CLASSES, 36, 120)
+    assert_exported({"vmap": by_vmap, "einsum": by_einsum}[written], CLASSES, 21, 115)
 
 
 def test_a_regression_with_an_affine_output():
@@ -155,7 +156,7 @@ def test_a_flax_nnx_network_with_dropout_off():
     network = Network(nnx.Rngs(0))
     network.eval()
     definition, state = nnx.split(network)
-    assert_exported(lambda x: nnx.merge(definition, state, copy=True)(x), CLASSES, 45, 220)
+    assert_exported(lambda x: nnx.merge(definition, state, copy=True)(x), CLASSES, 32, 150)
 
 
 def test_a_flax_nnx_ensemble_with_members_on_a_leading_axis():
@@ -171,7 +172,7 @@ def test_a_flax_nnx_ensemble_with_members_on_a_leading_axis():
 
         return jax.vmap(one)(state).mean(0)
 
-    assert_exported(predict, CLASSES, 12, 90)
+    assert_exported(predict, CLASSES, 7, 50)
 
 
 EMBEDDED = [jnp.asarray(RNG.normal(size=size), jnp.float32) for size in ((9, 4), (5, 3))]

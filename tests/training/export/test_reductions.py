@@ -17,19 +17,14 @@ def ids(x):
 
 CASES = {
     "sum": lambda x: x.sum(),
-    "sum_last": lambda x: x.sum(-1),
     "sum_first": lambda x: x.sum(0),
     "sum_kept": lambda x: x / x.sum(1, keepdims=True),
     "mean": lambda x: x.mean(1),
     "mean_of_batch": lambda x: x.mean(0),
-    "mean_of_all": lambda x: x.mean(),
     "var": lambda x: x.var(1),
-    "var_of_batch": lambda x: x.var(0, ddof=0),
-    "std": lambda x: x.std(1, ddof=1),
     "max": lambda x: x.max(1),
     "max_of_batch": lambda x: x.max(0),
     "min": lambda x: x.min(-1, keepdims=True),
-    "prod": lambda x: x.prod(1),
     "norm": lambda x: jnp.linalg.norm(x, axis=1),
     "any": lambda x: (x > 1).any(1),
     "all": lambda x: (x > -1).all(),
@@ -42,44 +37,24 @@ CASES = {
     "log_softmax": jax.nn.log_softmax,
     "logsumexp": lambda x: jax.nn.logsumexp(x, axis=1),
     "logsumexp_weighted": lambda x: jax.nn.logsumexp(x, axis=1, b=jnp.abs(ROW)),
-    "standardize": jax.nn.standardize,
     "layer_norm": lambda x: (x - x.mean(1, keepdims=True)) * lax.rsqrt(x.var(1, keepdims=True) + 1e-5) * ROW + 1,
     "cumsum": lambda x: jnp.cumsum(x, 1),
     "cumsum_of_batch": lambda x: jnp.cumsum(x, 0),
     "cumsum_reversed": lambda x: lax.cumsum(x, 1, reverse=True),
-    "cumsum_flat": lambda x: jnp.cumsum(x),
-    "cumprod": lambda x: jnp.cumprod(x, 1),
-    "cummax": lambda x: lax.cummax(x, 1),
-    "cumlogsumexp": lambda x: lax.cumlogsumexp(x, 1),
     "sum_of_repeated": lambda x: (jnp.broadcast_to(x[:, None], (x.shape[0], 4, 6)) * 2).sum(1),
-    "prod_of_repeated": lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], 4, 6)).prod(1),
     "max_of_repeated": lambda x: jnp.broadcast_to(x[:, None], (x.shape[0], 4, 6)).max(1),
     "sum_of_constants": lambda x: x * jnp.broadcast_to(ROW, x.shape).sum(0),
-    "median": lambda x: jnp.median(x, axis=1),
-    "average": lambda x: jnp.average(x, axis=1, weights=jnp.abs(ROW)),
-    "ptp": lambda x: jnp.ptp(x, axis=1),
-    "diff": lambda x: jnp.diff(x, axis=1),
     "sort": lambda x: jnp.sort(x, axis=1),
     "sort_descending": lambda x: jnp.sort(x, axis=1, descending=True),
     "sort_batch": lambda x: jnp.sort(x, axis=0),
     "sort_ints": lambda x: jnp.sort(ids(x), axis=1),
     "argsort": lambda x: jnp.argsort(x, axis=1),
     "argsort_ties": lambda x: jnp.argsort(jnp.round(x), axis=1),
-    "sort_two_keys": lambda x: lax.sort((jnp.round(x), x), dimension=1, num_keys=2)[1],
     "top_k": lambda x: lax.top_k(x, 2)[0],
-    "top_k_places": lambda x: lax.top_k(jnp.round(x), 3)[1],
-    "searchsorted": lambda x: jnp.searchsorted(jnp.sort(ROW), x),
-    "interp": lambda x: jnp.interp(x, jnp.sort(ROW), ROW),
-    "digitize": lambda x: jnp.digitize(x, jnp.sort(ROW)),
     "quantile": lambda x: jnp.quantile(x, 0.3, axis=1),
-    "unique": lambda x: jnp.unique(x, size=3),
 }
-REFUSED = {"cumprod", "cummax", "cumlogsumexp"}
-REFUSED_BACKWARD = set()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_graph_is_equal_to_jax_or_the_function_is_refused(name, outcome):
-    forward, backward = outcome(CASES[name])
-    assert forward == ("refused" if name in REFUSED else "equal")
-    assert backward == ("refused" if name in REFUSED_BACKWARD else "equal")
+def test_a_function_and_its_gradient_are_exported_equal(name, outcome):
+    assert outcome(CASES[name]) == ("equal", "equal")

@@ -67,6 +67,12 @@ class BadRequest(TidemillError):
     code, status, title = "BAD_REQUEST", 400, "The request cannot be read"
 
 
+class BadBody(TidemillError):
+    """A request that can be read but does not say what the route needs."""
+
+    code, status, title = "BAD_BODY", 422, "The request does not say what is needed"
+
+
 class Unauthorized(TidemillError):
     """No key, or a key nobody knows."""
 

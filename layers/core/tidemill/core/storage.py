@@ -18,6 +18,7 @@ from tidemill.core.errors import BadBundle, NotFound
 # Standard retries with a total of five tries, and no wait longer than a function can afford.
 CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+_REFUSED = {"403", "AccessDenied"}
 
 
 class Storage:
@@ -32,7 +33,7 @@ class Storage:
         try:
             body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except ClientError as error:
-            raise _not_found(self.bucket, key, error) from error
+            raise self._failure(key, error) from error
         return body
 
     def read_json(self, key: str) -> Any:
@@ -51,7 +52,7 @@ class Storage:
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            raise _not_found(self.bucket, key, error) from error
+            raise self._failure(key, error) from error
         digest, size_bytes = hashlib.sha256(), 0
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
@@ -60,6 +61,11 @@ class Storage:
                 size_bytes += len(block)
                 file.write(block)
         return {"size_bytes": size_bytes, "sha256": digest.hexdigest(), "etag": answer.get("ETag", "").strip('"')}
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object, asked by listing."""
+        listed = self.client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+        return bool(listed) and bool(listed[0]["Key"] == key)
 
     def write_bytes(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         """Put an object, replacing what was there."""
@@ -94,6 +100,18 @@ class Storage:
         (folder / manifest.NAME).write_text(json.dumps(listed, indent=1, sort_keys=True))
         return manifest.check(folder)
 
+    def _failure(self, key: str, error: ClientError) -> Exception:
+        """NotFound where the object is missing, else the error.
+
+        S3 answers 403 instead of 404 where the right to list is limited to prefixes, so a refusal is looked into.
+        """
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in _MISSING or (code in _REFUSED and not self.exists(key)):
+            text = f"s3://{self.bucket}/{key} does not exist."
+            return NotFound(text, remedy="Check the key.", code="NO_SUCH_OBJECT")
+        failure: Exception = error
+        return failure
+
 
 def _content_type(name: str) -> str:
     kinds = {
@@ -102,10 +120,3 @@ def _content_type(name: str) -> str:
         ".parquet": "application/vnd.apache.parquet",
     }
     return kinds.get(Path(name).suffix, "application/octet-stream")
-
-
-def _not_found(bucket: str, key: str, error: ClientError) -> Exception:
-    if error.response.get("Error", {}).get("Code") in _MISSING:
-        return NotFound(f"s3://{bucket}/{key} does not exist.", remedy="Check the key.", code="NO_SUCH_OBJECT")
-    failure: Exception = error
-    return failure

@@ -156,7 +156,7 @@ def _body(event: Event, headers: Mapping[str, str]) -> bytes:
     try:
         return base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
-        raise BadRequest("The body cannot be decoded.", code="BAD_JSON", remedy="Send UTF-8.") from error
+        raise BadRequest("The body cannot be decoded.", code="JSON_INVALID", remedy="Send UTF-8.") from error
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from tidemill.core.errors import BadRequest, TooLarge
+from tidemill.core.errors import BadBody, BadRequest, TooLarge
 
 MAX_BODY_BYTES = 5 << 20  # a Lambda takes 6 MB, the envelope and base64 included
 MAX_ROWS = 10_000
@@ -38,12 +38,10 @@ def read(body: bytes, verb: str) -> Payload:
 
 def _rows(value: dict[str, Any], limit: int) -> list[dict[str, Any]]:
     if ("rows" in value) == ("row" in value):
-        raise BadRequest(
-            "The body needs rows or row.", code="NO_ROWS", remedy='Send {"rows": [{"column": value, ...}]}.'
-        )
+        raise BadBody("The body needs rows or row.", code="NO_ROWS", remedy='Send {"rows": [{"column": value, ...}]}.')
     rows = value["rows"] if "rows" in value else [value["row"]]
     if not isinstance(rows, list) or not rows:
-        raise BadRequest("rows holds no row.", code="NO_ROWS", remedy='Send {"rows": [{"column": value, ...}]}.')
+        raise BadBody("rows holds no row.", code="NO_ROWS", remedy='Send {"rows": [{"column": value, ...}]}.')
     if len(rows) > limit:
         raise TooLarge(
             f"The body has {len(rows)} rows; {limit} are read at once.",
@@ -52,7 +50,7 @@ def _rows(value: dict[str, Any], limit: int) -> list[dict[str, Any]]:
         )
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise BadRequest(
+            raise BadBody(
                 f"rows[{index}] is {_kind(row)}.", code="BAD_ROW", remedy='A row is an object: {"column": value, ...}.'
             )
     return rows
@@ -61,9 +59,7 @@ def _rows(value: dict[str, Any], limit: int) -> list[dict[str, Any]]:
 def _target(value: dict[str, Any]) -> str | None:
     target = value.get("target")
     if target is not None and not isinstance(target, str):
-        raise BadRequest(
-            f"target is {_kind(target)}.", code="BAD_TARGET", remedy="target is one of the model's labels."
-        )
+        raise BadBody(f"target is {_kind(target)}.", code="BAD_TARGET", remedy="target is one of the model's labels.")
     return target
 
 
@@ -72,19 +68,29 @@ def _parse(body: bytes) -> Any:
         return _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:
         raise BadRequest(
-            f"The body is not UTF-8 at byte {error.start}.", code="BAD_JSON", remedy="Send UTF-8."
+            f"The body is not UTF-8 at byte {error.start}.", code="JSON_INVALID", remedy="Send UTF-8."
         ) from error
     except RecursionError:
-        reason = "it is nested too deeply"
+        code, reason = "JSON_TOO_DEEP", "it is nested too deeply"
     except json.JSONDecodeError as error:
-        reason = f"{error.msg.lower()} at character {error.pos}"
-    except ValueError as error:  # a number of thousands of digits, or one of our own words below
-        reason = str(error) if isinstance(error, _Refused) else "a number is too long"
-    raise BadRequest(f"The body cannot be read: {reason}.", code="BAD_JSON", remedy="Send one JSON object.")
+        code, reason = "JSON_INVALID", f"{error.msg.lower()} at character {error.pos}"
+    except _Refused as error:
+        code, reason = error.code, str(error)
+    except ValueError:
+        code, reason = "JSON_INVALID", "a number is too long"  # more digits than Python turns into an int
+    raise BadRequest(f"The body cannot be read: {reason}.", code=code, remedy="Send one JSON object.")
 
 
 class _Refused(ValueError):
     """JSON that Python would accept and we do not."""
+
+    code = "JSON_INVALID"
+
+
+class _Doubled(_Refused):
+    """An object with the same key twice."""
+
+    code = "JSON_DUPLICATE_KEY"
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -96,20 +102,20 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Refused(f"{twice[:80]!r} stands twice in one object")
+        raise _Doubled(f"{twice[:80]!r} stands twice in one object")
     return value
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
 
 
-def _shape(value: Any, known: set[str]) -> BadRequest:
+def _shape(value: Any, known: set[str]) -> BadBody:
     if isinstance(value, dict):
         found = ", ".join(repr(name[:80]) for name in sorted(value.keys() - known)[:5])
         detail = f"The body has {found} beside what it may have ({', '.join(sorted(known))})."
     else:
         detail = f"The body is {_kind(value)}."
-    return BadRequest(detail, code="BAD_BODY", remedy='Send {"rows": [{"column": value, ...}]}.')
+    return BadBody(detail, remedy='Send {"rows": [{"column": value, ...}]}.')
 
 
 def _kind(value: Any) -> str:

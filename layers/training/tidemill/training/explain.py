@@ -29,7 +29,7 @@ Explainer = Callable[[Any, Any], Explained]
 
 BACKGROUND = 16  # rows; B * S = 1280 points: 1 % completeness at the 99th percentile on adult, ames_housing, letters
 STEPS = 80
-EXPLAIN_ROWS = 8  # rows at once: more do not fit the processor's cache and take longer each
+EXPLAIN_ROWS = 8  # rows compiled together; the graph takes them one after the other, so memory does not grow
 DRAWS = 256  # backgrounds looked at for the one most like the whole
 SMALL = 0.05  # of a probability, or of the target's standard deviation: gains below count as this in relative errors
 
@@ -55,7 +55,8 @@ def background(x_nf: Array, answer_nk: Array, seed: int) -> Array:
 def explainer(model: Model, background_bf: Array, steps: int = STEPS) -> Explainer:
     """The function (x_nf, target_nk) -> contributions_nf, prediction_n, baseline_n for one background, not yet spread.
 
-    `target` weighs the outputs: one-hot for a class, ones for a value.
+    `target` weighs the outputs: one-hot for a class, ones for a value. Rows are taken one after the other: a row's
+    points fit the processor's cache, and a large request needs no more memory than a small one.
     """
     kind, weights = model.kind, model.weights
     places = (np.arange(steps, dtype=np.float32) + 0.5) / steps
@@ -80,7 +81,7 @@ def explainer(model: Model, background_bf: Array, steps: int = STEPS) -> Explain
         contribution_f = ((x_f - from_bf) * carried_bf).mean(0)
         return contribution_f, chosen(end, target_k)[0], baseline_k @ target_k
 
-    return jax.vmap(one)
+    return lambda x_nf, target_nk: jax.lax.map(lambda row: one(*row), (x_nf, target_nk))
 
 
 def spread(explained: Explained) -> Explained:

@@ -44,7 +44,7 @@ def check_names(
     if lacking:
         raise SchemaMismatch(
             f"{place}{_listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing.",
-            code="MISSING_COLUMN",
+            code="FEATURE_MISSING",
             remedy="Give every column the model was trained on; null where a value is not known.",
             columns=lacking,
             **where,
@@ -146,12 +146,20 @@ def _refuse(value: Any, name: str, row: int, due: str, remedy: str) -> SchemaMis
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     return SchemaMismatch(
         f"rows[{row}]: {name} is {shown} where {due} is due.",
-        code="BAD_VALUE",
+        code=_code(value),
         remedy=remedy,
         row=row,
         column=name,
         value=shown,
     )
+
+
+def _code(value: Any) -> str:
+    """The stable code of a value that does not fit: no finite number, too large a number, or of another type."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "VALUE_NOT_FINITE"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "VALUE_OUT_OF_RANGE" if number else "FEATURE_TYPE"
 
 
 def _unknown(
@@ -166,7 +174,7 @@ def _unknown(
     return SchemaMismatch(
         f"{place}{_listed(unknown)} {'is not a column' if len(unknown) == 1 else 'are not columns'} of the model."
         + (f" The closest is {nearest!r}." if nearest else ""),
-        code="UNKNOWN_COLUMN",
+        code="FEATURE_UNKNOWN",
         remedy=f"Rename it to {nearest!r}." if nearest else f"The columns are {_listed(wanted)}.",
         columns=unknown[:_NAMES_SHOWN],
         **({"closest": nearest} if nearest else {}),

@@ -64,7 +64,7 @@ class Moments:
         noise = (1e-12 * max(abs(self.least), abs(self.greatest))) ** 2 if self.n else 0.0
         if not self.n or self.variance <= noise:
             return 0.0
-        return (self.m3 / self.n) / self.variance**1.5
+        return float((self.m3 / self.n) / self.variance**1.5)
 
 
 @dataclass
@@ -138,7 +138,7 @@ class NumberMeasure:
         """Count one chunk into 20 equal bins between the extremes, which are known by now."""
         present = values[~np.isnan(values)]
         low, high = self.moments.least, self.moments.greatest
-        if len(present) and math.isfinite(low):
+        if len(present) and high - low > 100 * np.spacing(max(abs(low), abs(high))):
             counts, _ = np.histogram(present, bins=20, range=(low, high))
             self.bins = counts if self.bins is None else self.bins + counts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,5 +86,6 @@ class Quarantine:
         if not self._buffer:
             return
         rows, self._buffer = self._buffer, []
-        columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+        columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+        columns["text"] = [text.encode("utf-8", "backslashreplace").decode() for text in columns["text"]]
         self._writer.write_table(pa.table(columns, schema=SCHEMA))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import numpy as np
 
 from tidemill.core.errors import BadTable
 from tidemill.core.limits import limit
+
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")  # NUL, and bytes that did not decode
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def name_columns(given: list[str]) -> Named:
 
 
 def _clean_name(name: str, index: int, warnings: list[Warned]) -> str:
-    clean = unicodedata.normalize("NFC", name).replace("\x00", "").strip().strip("\ufeff")
+    clean = _UNUSABLE.sub("\ufffd", unicodedata.normalize("NFC", name)).strip().strip("\ufeff")
     if len(clean) > limit("column_name"):
         raise BadTable(
             f"The name of column {index} has {len(clean):,} characters ({clean[:40]!r}...).",

@@ -169,9 +169,8 @@ _UNDECODED = ("ROW_ENCODING", "the cell holds bytes that are not text in the fil
 
 
 def joined(cells: list[str], delimiter: str = ",") -> str:
-    """A row as one line of text for the quarantine, cut and safe to store."""
-    text = delimiter.join(cell[: limit("quarantine_text")] for cell in cells[:200])[: limit("quarantine_text")]
-    return text.encode("utf-8", "backslashreplace").decode()
+    """A row as one line of text for the quarantine, cut."""
+    return delimiter.join(cell[: limit("quarantine_text")] for cell in cells[:200])[: limit("quarantine_text")]
 
 
 def _columns(rows: list[list[str]], width: int) -> list[Any]:

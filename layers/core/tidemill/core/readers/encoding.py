@@ -55,7 +55,7 @@ def detect(head: bytes, content: Iterable[bytes]) -> Encoding:
     found = _count_utf8(content)
     if not found.invalid:
         return Encoding("utf-8", "valid")
-    if found.valid > 4 * found.invalid:
+    if found.valid > found.invalid:
         return Encoding("utf-8", "valid", broken=True)
     codec = guess(found.sample)
     return Encoding(codec, "guessed", broken=True)

@@ -125,7 +125,7 @@ def _bad_json(item: Mapping[str, Any]) -> dict[str, Any]:
     where = f" at character {item['loc'][-1]}" if len(item.get("loc", ())) > 1 else ""
     reason = item.get("ctx", {}).get("error", "it cannot be read")
     detail = f"The body is not JSON{where}: {reason}."
-    return problem(400, "BAD_JSON", "The request cannot be read", detail, remedy="Send one JSON object.")
+    return problem(400, "JSON_INVALID", "The request cannot be read", detail, remedy="Send one JSON object.")
 
 
 def _field(loc: Sequence[Any]) -> str:

@@ -17,7 +17,7 @@ from jax import lax
 from tidemill.training.export.call import Call, Handler
 from tidemill.training.export.graph import Value, constant, vector
 from tidemill.training.export.handlers.arithmetic import apply, number, simplified
-from tidemill.training.export.handlers.layout import counted, cut, join, pad_ends
+from tidemill.training.export.handlers.layout import END, counted, cut, join, pad_ends
 from tidemill.training.export.handlers.reductions import reduced
 from tidemill.training.export.shapes import Dim, Shape, shape_of
 
@@ -339,21 +339,36 @@ def _starts(call: Call, operand: Value, sizes: Shape, axes: list[int], starts: S
 
 
 def dynamic_update_slice(call: Call, operand: Value, update: Value, *starts: Value) -> Value:
-    """A part replaced whose start is computed: what stands before it, the new part, what stands after it."""
+    """A part replaced whose start is computed, axis by axis: what stands before it, the new part, what stands after."""
     axes = [at for at, size in enumerate(update.shape) if size != operand.shape[at]]
-    graph = call.graph
     if not axes:
-        return graph.full(update)
-    if len(axes) > 1:
-        raise call.refuse("only one axis can be replaced in part", "Update one axis at a time.")
+        return call.graph.full(update)
     begin = _starts(call, operand, update.shape, axes, starts)
-    end = apply(call, "Add", begin, graph.size(update.shape[axes[0]]))
-    operand = graph.full(operand)
-    before = graph.node("Slice", [operand, vector([0]), begin, vector(axes)])
-    after = graph.node("Slice", [operand, end, vector([np.iinfo(np.int64).max]), vector(axes)])
-    parts = [Value(name, operand.shape, operand.shape, operand.dtype) for name in (*before, *after)]
-    inputs = [parts[0], graph.full(update), parts[1]]
-    return graph.emit("Concat", inputs, call.shape, operand.dtype, axis=axes[0])
+    end = apply(call, "Add", begin, call.graph.dims(tuple(update.shape[at] for at in axes)))
+    return _replaced(call, call.graph.full(operand), call.graph.full(update), axes, begin, end)
+
+
+def _replaced(call: Call, operand: Value, update: Value, axes: list[int], begin: Value, end: Value) -> Value:
+    """The operand with the update in place along these axes; begin and end have one number for each."""
+    graph, (axis, *others) = call.graph, axes
+    first, last = (_numbered(call, bounds, 0, 1) for bounds in (begin, end))
+    if others:
+        shape = tuple(update.shape[at] if at == axis else dim for at, dim in enumerate(operand.shape))
+        band = graph.emit("Slice", [operand, first, last, vector([axis])], shape, operand.dtype)
+        rest = [_numbered(call, bounds, 1, len(axes)) for bounds in (begin, end)]
+        update = _replaced(call, band, update, others, *rest)
+    (before,) = graph.node("Slice", [operand, vector([0]), first, vector([axis])])
+    (after,) = graph.node("Slice", [operand, last, vector([END]), vector([axis])])
+    ends = [Value(name, operand.shape, operand.shape, operand.dtype) for name in (before, after)]
+    return graph.emit("Concat", [ends[0], update, ends[1]], operand.shape, operand.dtype, axis=axis)
+
+
+def _numbered(call: Call, bounds: Value, first: int, last: int) -> Value:
+    if bounds.shape == (last - first,):
+        return bounds
+    if bounds.array is not None:
+        return vector(bounds.known[first:last])
+    return call.graph.emit("Slice", [bounds, vector([first]), vector([last])], (last - first,), np.int64)
 
 
 HANDLERS: dict[str, Handler] = {
