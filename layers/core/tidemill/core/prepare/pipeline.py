@@ -19,11 +19,11 @@ from tidemill.core.limits import MIB, limit
 from tidemill.core.names import check_model
 from tidemill.core.prepare import deciding, passes, target
 from tidemill.core.prepare.documents import profile_of, schema_of
-from tidemill.core.prepare.kinds import CATEGORY, DROPPED, FEATURE, Plan
-from tidemill.core.prepare.measure import CategoryMeasure, NumberMeasure
+from tidemill.core.prepare.keeping import Kept, keep_rows
+from tidemill.core.prepare.kinds import CATEGORY, DROPPED, FEATURE
 from tidemill.core.prepare.measuring import Measured, measure
 from tidemill.core.prepare.quarantine import Quarantine
-from tidemill.core.prepare.shards import HASH, ROW, ShardWriter
+from tidemill.core.prepare.shards import HASH, ROW, ShardWriter, arrow_schema, batch_of
 from tidemill.core.prepare.split import SPLITS, Split, divide, missing_classes
 from tidemill.core.prepare.spool import Spool
 from tidemill.core.progress import Progress, Report, silent
@@ -109,7 +109,8 @@ class _Preparation:
             converted = passes.convert_all(self.raw, self.typed, recipe, self.quarantine, self.report)
             self.quarantine.check(found.read, self.fraction, final=True)
             decided.warnings.extend(target.variants(converted.labels, decided.task.plan.name))
-            kept = self._kept(converted, decided)
+            drop = self.spec.preprocess.duplicates == "drop"
+            kept = keep_rows(self.raw, self.typed, converted, recipe, drop, self.quarantine)
             measured = measure(self.typed, recipe, kept.keep, kept.labels, self.report)
         finally:
             self.quarantine.close()
@@ -134,46 +135,12 @@ class _Preparation:
         features = [plan for plan in decided.plans if plan.role == FEATURE]
         return passes.Recipe(features, decided.task.plan, classes, self.spec.preprocess.missing == "drop")
 
-    def _kept(self, converted: passes.Converted, decided: deciding.Decided) -> Kept:
-        """Which converted rows are used: without duplicates, if so asked, and without classes too small to learn."""
-        name = decided.task.plan.name
-        keep = np.ones(len(converted.hashes), bool)
-        duplicates = _count_equals(converted.hashes, converted.targets)
-        if duplicates and self.spec.preprocess.duplicates == "drop":
-            keep = _first_of_equals(converted.hashes, converted.targets)
-            self._set_aside(~keep, "DUPLICATE_ROW", "an equal row stands before it", None)
-        labels: list[str] = []
-        classes = None
-        if decided.task.name != target.REGRESSION:
-            labels, classes = self._classes(name, keep)
-            small = keep & (np.bincount(classes[keep], minlength=len(labels))[classes] < limit("class_rows"))
-            self._set_aside(small, "CLASS_TOO_SMALL", "the class has too few rows to learn and test it", name)
-            keep = keep & ~small
-            labels, classes = _relabelled(labels, classes, keep)
-        return Kept(keep, converted.hashes, converted.targets, labels, classes, duplicates)
-
-    def _classes(self, name: str, keep: np.ndarray) -> tuple[list[str], np.ndarray]:
-        """Every label, and the class of each converted row."""
-        places: dict[str, int] = {}
-        parts: list[np.ndarray] = []
-        for chunk in self.typed.chunks([name]):
-            column = chunk[name]
-            table = np.array([places.setdefault(text, len(places)) for text in column.dictionary.to_pylist()], np.int32)
-            parts.append(table[column.indices.to_numpy()])
-        return list(places), np.concatenate(parts) if parts else np.empty(0, np.int32)
-
-    def _set_aside(self, chosen: np.ndarray, code: str, reason: str, column: str | None) -> None:
-        if not chosen.any():
-            return
-        rows = np.concatenate([chunk[ROW].to_numpy() for chunk in self.typed.chunks([ROW])])
-        passes.set_aside(self.raw, rows[chosen], code, reason, column, self.quarantine)
-
     def _leaks(
         self, decided: deciding.Decided, recipe: passes.Recipe, measured: Measured, kept: Kept
     ) -> tuple[deciding.Decided, passes.Recipe, Kept]:
         """Warn of columns that give the target away, and leave them out where the specification says so."""
         drop = self.spec.preprocess.leaks == "drop"
-        guilty = {name: how for name, item in measured.columns.items() if (how := item.tie.found(int(kept.keep.sum())))}
+        guilty = {name: how for name, item in measured.columns.items() if (how := item.tie.found(kept.used))}
         for name, how in guilty.items():
             verb = "it is left out" if drop and len(guilty) < len(recipe.features) else "is it known beforehand?"
             remedy = f'Leave it out with [data] drop = ["{name}"] if it is only known with the outcome.'
@@ -188,7 +155,7 @@ class _Preparation:
         return replace(decided, plans=plans), recipe, replace(kept, hashes=hashes)
 
     def _divide(self, kept: Kept, decided: deciding.Decided) -> Split:
-        used = int(kept.keep.sum())
+        used = kept.used
         if used < limit("good_rows"):
             raise _too_few(used, len(kept.keep))
         if kept.classes is not None and len(kept.labels) < 2:
@@ -202,14 +169,16 @@ class _Preparation:
         splits[kept.keep] = divided.splits
         hashes = np.zeros(len(kept.keep), np.uint64)
         hashes[kept.keep] = divided.hashes
-        schema = _arrow_schema(recipe)
+        schema = arrow_schema(
+            [*((p.name, p.kind == CATEGORY) for p in recipe.features), (recipe.target.name, recipe.classes)]
+        )
         start = 0
         with ShardWriter(self.out, schema) as writer:
             for chunk in self.typed.chunks():
                 end = start + len(chunk[ROW])
                 measured.add_bins(chunk, kept.keep[start:end])
                 columns = {**chunk, HASH: pa.array(hashes[start:end])}
-                writer.add(_batch(columns, schema), splits[start:end])
+                writer.add(batch_of(columns, schema), splits[start:end])
                 start = end
                 self.report(Progress("writing", message=f"{end:,} rows written"))
 
@@ -264,68 +233,9 @@ class _Preparation:
         return warnings
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Which converted rows are used, with their hashes, labels, classes, and the number of duplicates."""
-
-    keep: np.ndarray
-    hashes: np.ndarray
-    targets: np.ndarray
-    labels: list[str]
-    classes: np.ndarray | None
-    duplicates: int
-
-
 def _too_few(used: int, read: int) -> BadTable:
     return BadTable(
         f"{used:,} of {read:,} rows can be used; at least {limit('good_rows')} are needed.",
         code="TOO_FEW_ROWS",
         remedy="Upload more rows.",
     )
-
-
-def _whole_rows(hashes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """A hash of features and target together."""
-    both: np.ndarray = targets * np.uint64(0x9E3779B97F4A7C15)
-    both ^= hashes
-    return both
-
-
-def _count_equals(hashes: np.ndarray, targets: np.ndarray) -> int:
-    """How many rows equal an earlier one in features and target."""
-    both = _whole_rows(hashes, targets)
-    both.sort()
-    return int(np.count_nonzero(both[1:] == both[:-1]))
-
-
-def _first_of_equals(hashes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Where the first of each set of equal rows stands."""
-    _, first = np.unique(_whole_rows(hashes, targets), return_index=True)
-    keep = np.zeros(len(hashes), bool)
-    keep[first] = True
-    return keep
-
-
-def _relabelled(labels: list[str], classes: np.ndarray, keep: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Labels that are still used, in their final order, and classes as places in it (0 where a row is not kept)."""
-    used = np.unique(classes[keep])
-    final = target.order_labels([labels[place] for place in used.tolist()])
-    places = {label: place for place, label in enumerate(final)}
-    table = np.array([places.get(label, 0) for label in labels] or [0], np.int32)
-    return final, table[classes]
-
-
-def _arrow_schema(recipe: passes.Recipe) -> Any:
-    kinds = [(plan.name, plan.kind == CATEGORY) for plan in recipe.features]
-    kinds.append((recipe.target.name, recipe.classes))
-    fields = [(name, pa.string() if text else pa.float64()) for name, text in kinds]
-    return pa.schema([*fields, (ROW, pa.int64()), (HASH, pa.uint64())])
-
-
-def _batch(columns: dict[str, Any], schema: Any) -> Any:
-    arrays = [columns[name] for name in schema.names]
-    plain = [a.dictionary_decode() if isinstance(a, pa.DictionaryArray) else a for a in arrays]
-    return pa.RecordBatch.from_arrays(plain, schema=schema)
-
-
-__all__ = ["CategoryMeasure", "NumberMeasure", "Plan", "Prepared", "dataset_id", "prepare"]

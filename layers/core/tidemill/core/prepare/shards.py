@@ -20,6 +20,19 @@ SHARD_ROWS = 1_000_000
 _BUFFER_ROWS, _BUFFER_BYTES = 100_000, 32 << 20
 
 
+def arrow_schema(columns: list[tuple[str, bool]]) -> Any:
+    """The schema of the shards of columns, each with whether it is text."""
+    fields = [(name, pa.string() if text else pa.float64()) for name, text in columns]
+    return pa.schema([*fields, (ROW, pa.int64()), (HASH, pa.uint64())])
+
+
+def batch_of(columns: dict[str, Any], schema: Any) -> Any:
+    """Columns as rows of a shard."""
+    arrays = [columns[name] for name in schema.names]
+    plain = [a.dictionary_decode() if isinstance(a, pa.DictionaryArray) else a for a in arrays]
+    return pa.RecordBatch.from_arrays(plain, schema=schema)
+
+
 class ShardWriter:
     """Writes the rows of each split into files of at most a million rows."""
 
