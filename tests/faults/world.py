@@ -29,17 +29,18 @@ class Calls:
     crash_at: int | None = None
     after: bool = False
     seen: list[str] = field(default_factory=list)
-    here: int = field(default_factory=threading.get_ident)
+    here: int | None = field(default_factory=threading.get_ident)  # the thread whose calls count; None: all
 
     def before_call(self, name: str) -> None:
-        if threading.get_ident() != self.here:
+        if self.here not in (None, threading.get_ident()):
             return
         self.seen.append(name)
         if self.crash_at == len(self.seen) and not self.after:
             raise Crash(f"before {name}")
 
     def after_call(self, name: str) -> None:
-        if threading.get_ident() == self.here and self.crash_at == len(self.seen) and self.after:
+        counted = self.here in (None, threading.get_ident())
+        if counted and self.crash_at == len(self.seen) and self.after:
             raise Crash(f"after {name}")
 
 
