@@ -19,7 +19,7 @@ from tidemill.core import features
 from tidemill.core.evaluation import evaluate
 from tidemill.core.metrics import baseline_of
 from tidemill.core.spec import Spec
-from tidemill.training.card import settings, svg, text, verdict, write_card
+from tidemill.training.card import plots, settings, svg, text, verdict, write_card
 
 HOSTILE = "<script>alert(1)</script>"
 BIDI = "\u202egnp.exe\x1b[31m\x00'\"`$(id)\ud800"
@@ -342,8 +342,18 @@ def test_parity_is_read_from_the_bundle_where_the_run_does_not_bring_it(tmp_path
 def test_a_card_is_written_with_the_least_of_facts(tmp_path: Path) -> None:
     given = inputs("binary")
     given |= {"profile": {}, "importance": [], "examples": {}, "run": {}}
+    given["schema"]["columns"] = [
+        {name: column[name] for name in ("name", "kind", "role")} for column in given["schema"]["columns"]
+    ]
     given["metrics"] |= {"curves": {}, "history": [], "confusion": None, "per_class": [], "warnings": []}
     Page(written(tmp_path, given)[0])
+
+
+def test_losses_of_two_units_are_not_drawn_on_one_axis() -> None:
+    history = [{"epoch": at, "train_loss": 0.5 / at, "validation_loss": 30_000.0 + at} for at in range(1, 5)]
+    drawn = plots.learning(history)
+    assert drawn and "validation" in drawn and "training" not in drawn
+    assert "training and validation" in str(plots.learning([{**item, "train_loss": 40_000.0} for item in history]))
 
 
 def test_every_setting_of_the_specification_has_a_meaning() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tidemill.training.card import svg
-from tidemill.training.card.text import cut, number, percent, value_of, visible, width
+from tidemill.training.card.text import cut, number, percent, short, value_of, visible, width
 
 Facts = dict[str, Any]
 MATRIX_NUMBERS = 12  # classes up to which every cell of the confusion matrix shows its count
@@ -134,8 +134,14 @@ def _bars(name: str, title: str, said: str, rows: Sequence[tuple[str, float]], s
         marks.append(svg.rect(zero if value >= 0 else zero - length, y + 2, length, step - 8, kind))
         sign = "+" if signed and value > 0 else ""
         place = (zero + length + 5, "start") if value >= 0 else (zero - length - 5, "end")
-        marks.append(svg.text(place[0], y + 13, sign + number(value), "tick", place[1]))
+        marks.append(svg.text(place[0], y + 13, sign + _brief(value), "tick", place[1]))
     return svg.drawing(name, title, said, 400.0, step * len(rows) + 8, svg.joined(marks))
+
+
+def _brief(value: float) -> str:
+    """A number that fits beside a bar."""
+    full = number(value)
+    return full if width(full) <= 7 else short(value)
 
 
 def spark(histogram: Facts | None, kind: str) -> Markup | None:

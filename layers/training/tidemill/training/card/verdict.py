@@ -40,12 +40,9 @@ def codes(metrics: Facts) -> set[str]:
     return {str(item.get("code")) for item in metrics.get("warnings") or []}
 
 
-_REMEDY = {
+_REMEDY = {  # where the message of the evaluation does not say it
     "NOT_BETTER_THAN_BASELINE": "Check that the columns can tell the target at all; better columns or more rows help, "
     "another seed does not.",
-    "RARE_CLASS": "Judge by recall and precision of the rare class and by the confusion matrix, not by accuracy.",
-    "FEW_TEST_ROWS": "Read the intervals, not the values; expect other scores with other rows.",
-    "OVERFIT": "Add rows, or raise dropout or weight decay in tidemill.toml.",
 }
 
 
