@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,47 +9,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.features import Columns, Moment, Program
+from tidemill.training.dataset import Dataset
 from tidemill.training.evaluate import Model
-from tidemill.training.explain import EXPLAIN_ROWS, Explainer, explained_in_blocks, spread, targets_of
+from tidemill.training.explain import Explainer, explained_in_blocks, spread, targets_of
 
 Array = NDArray[Any]
 SHOWN = 3
+LOOKED = 200  # test rows to choose from
 
 
-def examples_of(
-    model: Model,
-    explainer: Explainer,
-    program: Program,
-    schema: Mapping[str, Any],
-    columns: Columns,
-    x_nf: Array,
-    target: Array,
-) -> dict[str, Any]:
+def examples_of(model: Model, explainer: Explainer, data: Dataset) -> dict[str, Any]:
     """The `examples` a card takes: a request, and explanations of the lowest, the middle and the highest answer."""
-    answer_nk = model.answers(x_nf[: EXPLAIN_ROWS * 8])
+    rows, labels = data.test, list(data.schema["labels"])
+    answer_nk = model.answers(rows.x_nf[:LOOKED])
     at = _spread_out(answer_nk[:, -1])
     chosen_nk = targets_of(answer_nk[at])
-    explained = spread(explained_in_blocks(explainer, x_nf[at], chosen_nk))
-    contribution_nf, prediction_n, baseline_n = (np.asarray(part) for part in explained)
-    labels = list(schema["labels"])
-    explanations = []
-    for place, row in enumerate(at.tolist()):
-        best = int(chosen_nk[place].argmax())
-        values = row_of(program, columns, row)
-        sums = np.bincount(program.owner_f, contribution_nf[place], minlength=len(program.columns))
-        parts = zip(program.columns, values.values(), sums.tolist(), strict=True)
-        explanations.append(
+    explained = [np.asarray(part) for part in spread(explained_in_blocks(explainer, rows.x_nf[at], chosen_nk))]
+    told = []
+    for row, chosen_k, *parts in zip(at.tolist(), chosen_nk, *explained, strict=True):
+        best = int(chosen_k.argmax())
+        answer = labels[best] if labels else float(answer_nk[row, 0])
+        told.append(
             {
-                "row": row + 1,
-                "actual": target[row],
-                "answer": labels[best] if labels else float(answer_nk[row, 0]),
-                "target": labels[best] if labels else schema["target"],
-                "baseline": float(baseline_n[place]),
-                "prediction": float(prediction_n[place]),
-                "contributions": [{"column": c, "value": v, "contribution": s} for c, v, s in parts],
+                **{"row": row + 1, "actual": rows.target[row], "answer": answer},
+                "target": labels[best] if labels else data.schema["target"],
+                **_explanation(data.program, row_of(data.program, rows.columns, row), *parts),
             }
         )
-    return {"request": row_of(program, columns, 0), "explanations": explanations}
+    return {"request": row_of(data.program, rows.columns, 0), "explanations": told}
+
+
+def _explanation(
+    program: Program, row: dict[str, Any], contribution_f: Array, prediction: float, baseline: float
+) -> dict[str, Any]:
+    """Contributions summed by input column."""
+    sums = np.bincount(program.owner_f, contribution_f, minlength=len(program.columns)).tolist()
+    parts = zip(program.columns, row.values(), sums, strict=True)
+    return {
+        "baseline": float(baseline),
+        "prediction": float(prediction),
+        "contributions": [{"column": name, "value": value, "contribution": part} for name, value, part in parts],
+    }
 
 
 def _spread_out(score_n: Array) -> Array:

@@ -1,0 +1,100 @@
+"""The files of a bundle, except the proof and the scores: graphs, rows to compare with, card, and the manifest last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+from numpy.typing import NDArray
+
+from tidemill.core import holdout, manifest, reference
+from tidemill.core.spec import Spec
+from tidemill.core.version import VERSION
+from tidemill.training import explain
+from tidemill.training.dataset import Dataset
+from tidemill.training.evaluate import Model
+
+Array = NDArray[Any]
+LIBRARIES = ("jax", "flax", "optax", "numpy", "onnx", "onnxruntime")
+
+
+def save_graphs(folder: Path, model: Model, explainer: explain.Explainer) -> None:
+    """Write model.onnx, explain.onnx and the weights they share. A folder that is written to is no bundle any more."""
+    from tidemill.training import export
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / manifest.NAME).unlink(missing_ok=True)
+    net, answered = model.kind.net, "value" if model.kind.task == "regression" else "probabilities"
+    x, target = f"batch, {net.features}", f"batch, {net.outputs}"
+    predicting = export.to_onnx(model.predict, {"x": x}, (answered,))
+    explaining = export.to_onnx(
+        lambda x_nf, target_nk: explain.spread(explainer(x_nf, target_nk)),
+        {"x": x, "target": target},
+        ("contributions", "prediction", "baseline"),
+    )
+    export.save(folder, {"model.onnx": predicting, "explain.onnx": explaining})
+
+
+def save_facts(folder: Path, data: Dataset, metrics: dict[str, Any], parity: dict[str, Any]) -> None:
+    """Write what is known of the model as JSON: its features, labels, scores and proof."""
+    answers = {name: data.schema[name] for name in ("task", "target", "labels")}
+    contents = {"features": data.program.to_json(), "labels": answers, "metrics": metrics, "parity": parity}
+    for name, content in contents.items():
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def save_rows(folder: Path, data: Dataset, train_scores: Array) -> None:
+    """Write what later comparisons need: the shape of the training rows, and the test rows themselves."""
+    fitted, test, schema = data.train, data.test, data.schema
+    seen = reference.fit(fitted.columns, (schema["target"], fitted.target), schema["labels"], train_scores)
+    reference.save(folder / "reference.npz", seen)
+    holdout.save(folder / "holdout.npz", test.columns, test.target, hashes=test.hashes)
+
+
+def save_card(
+    folder: Path,
+    data: Dataset,
+    spec: Spec,
+    metrics: dict[str, Any],
+    importance: list[dict[str, Any]],
+    examples: dict[str, Any],
+    run: dict[str, Any],
+) -> None:
+    """Write card.json and card.html."""
+    from tidemill.training.card import write_card
+
+    profile = json.loads((data.folder / "profile.json").read_text(encoding="utf-8"))
+    columns = [{"log1p": False, **column} for column in data.schema["columns"]]  # only numbers say so themselves
+    write_card(
+        folder,
+        schema={**data.schema, "columns": columns},
+        profile=profile,
+        spec=spec,
+        metrics=metrics,
+        program=data.program,
+        importance=importance,
+        examples=examples,
+        run={**run, "code": VERSION, "versions": {name: version(name) for name in LIBRARIES}, "device": _device()},
+    )
+
+
+def close(folder: Path, data: Dataset, spec: Spec, run: Mapping[str, Any]) -> None:
+    """Write the manifest, which makes the folder a bundle."""
+    named = {"model": data.schema.get("model", ""), "run": "", "dataset": data.schema.get("dataset", ""), **run}
+    manifest.write(
+        folder,
+        "bundle",
+        **{name: named.get(name, "") for name in ("model", "run", "dataset", "fingerprint")},
+        task=data.schema["task"],
+        train=spec.to_json()["train"],
+        code=VERSION,
+    )
+
+
+def _device() -> str:
+    device = jax.devices()[0]
+    return "CPU" if device.platform == "cpu" else f"{len(jax.devices())} x {device.device_kind}"
