@@ -46,7 +46,7 @@ def test_keys_that_come_late_are_empty_before(read: Reader) -> None:
 
 def test_objects_are_flattened_and_lists_left_out(read: Reader) -> None:
     found = read('[{"a": {"b": {"c": 1}}, "l": [1], "t": true}]', "table.json")
-    assert (found.names, found.rows) == (("a.b.c", "t"), [("1", "true")])
+    assert (found.names, found.rows) == (("a.b.c", "l", "t"), [("1", None, "true")])
     assert found.warnings.count("COLUMN_NESTED") == 2
 
 

@@ -94,10 +94,10 @@ def _set_aside(
 def _classes(typed: Spool, name: str) -> tuple[list[str], np.ndarray]:
     """Every label, and the class of each converted row."""
     places: dict[str, int] = {}
-    parts = [np.empty(0, np.int32)]
+    parts = [np.empty(0, np.int16)]
     for chunk in typed.chunks([name]):
         column = chunk[name]
-        table = np.array([places.setdefault(text, len(places)) for text in column.dictionary.to_pylist()], np.int32)
+        table = np.array([places.setdefault(text, len(places)) for text in column.dictionary.to_pylist()], np.int16)
         parts.append(table[column.indices.to_numpy()])
     return list(places), np.concatenate(parts)
 
@@ -107,5 +107,5 @@ def _relabelled(labels: list[str], classes: np.ndarray, keep: np.ndarray) -> tup
     used = np.unique(classes[keep])
     final = order_labels([labels[place] for place in used.tolist()])
     places = {label: place for place, label in enumerate(final)}
-    table = np.array([places.get(label, 0) for label in labels] or [0], np.int32)
+    table = np.array([places.get(label, 0) for label in labels] or [0], np.int16)
     return final, table[classes]

@@ -86,27 +86,26 @@ class Recipe:
     drop_missing: bool
 
 
-def convert_all(raw: Spool, typed: Spool, recipe: Recipe, quarantine: Quarantine, report: Report) -> Converted:
-    """Convert every spooled row; rows with cells that do not fit go to the quarantine."""
-    hashes: list[np.ndarray] = []
-    targets: list[np.ndarray] = []
+def convert_all(
+    raw: Spool, typed: Spool, recipe: Recipe, rows: int, quarantine: Quarantine, report: Report
+) -> Converted:
+    """Convert all `rows` spooled rows; those with cells that do not fit go to the quarantine."""
+    hashes, targets = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
     labels: Counter[str] = Counter()
-    done = 0
+    done = used = 0
     for chunk in raw.chunks():
         columns = {plan.name: _typed(chunk, plan, recipe) for plan in [*recipe.features, recipe.target]}
         keep = _sort_out(chunk, columns, recipe, quarantine)
-        if keep.any():
-            typed.append(
-                {ROW: chunk[ROW].filter(pa.array(keep)), **{name: c.arrow(keep) for name, c in columns.items()}}
-            )
-            hashes.append(row_hashes(columns, recipe.features, keep))
+        if (count := int(keep.sum())) > 0:
+            cells = {name: column.arrow(keep) for name, column in columns.items()}
+            typed.append({ROW: chunk[ROW].filter(pa.array(keep)), **cells})
+            hashes[used : used + count] = row_hashes(columns, recipe.features, keep)
             target = columns[recipe.target.name]
-            targets.append(target.hashes[keep])
+            targets[used : used + count] = target.hashes[keep]
             _count_labels(target, keep, labels)
-        done += len(keep)
+        done, used = done + len(keep), used + count
         report(Progress("converting", message=f"{done:,} rows converted"))
-    nothing = np.empty(0, np.uint64)
-    return Converted(np.concatenate(hashes or [nothing]), np.concatenate(targets or [nothing]), labels)
+    return Converted(hashes[:used], targets[:used], labels)
 
 
 def row_hashes(columns: dict[str, convert.Typed], features: list[Plan], keep: np.ndarray) -> np.ndarray:

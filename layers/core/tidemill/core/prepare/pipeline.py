@@ -106,7 +106,7 @@ class _Preparation:
             found = self._read(table)
             decided = deciding.decide(table, found, self.spec)
             recipe = self._recipe(decided)
-            converted = passes.convert_all(self.raw, self.typed, recipe, self.quarantine, self.report)
+            converted = passes.convert_all(self.raw, self.typed, recipe, found.kept, self.quarantine, self.report)
             self.quarantine.check(found.read, self.fraction, final=True)
             decided.warnings.extend(target.variants(converted.labels, decided.task.plan.name))
             drop = self.spec.preprocess.duplicates == "drop"
@@ -114,8 +114,10 @@ class _Preparation:
             measured = measure(self.typed, recipe, kept.keep, kept.labels, self.report)
         finally:
             self.quarantine.close()
+        del converted  # its hashes are the largest thing in memory
         decided, recipe, kept = self._leaks(decided, recipe, measured, kept)
         divided = self._divide(kept, decided)
+        kept = replace(kept, hashes=np.empty(0), targets=np.empty(0))
         self._write(recipe, kept, divided, measured)
         return self._finish(table, found, decided, kept, divided, measured)
 
@@ -160,15 +162,19 @@ class _Preparation:
             raise _too_few(used, len(kept.keep))
         if kept.classes is not None and len(kept.labels) < 2:
             raise target.constant(decided.task.plan.name)
+        every = used == len(kept.keep)
+        hashes, targets = (kept.hashes, kept.targets) if every else (kept.hashes[kept.keep], kept.targets[kept.keep])
         classes = None if kept.classes is None else kept.classes[kept.keep]
         shares = self.spec.split
-        return divide(kept.hashes[kept.keep], kept.targets[kept.keep], classes, shares.validation, shares.test)
+        return divide(hashes, targets, classes, shares.validation, shares.test)
 
     def _write(self, recipe: passes.Recipe, kept: Kept, divided: Split, measured: Measured) -> None:
         splits = np.full(len(kept.keep), -1, np.int8)
         splits[kept.keep] = divided.splits
-        hashes = np.zeros(len(kept.keep), np.uint64)
-        hashes[kept.keep] = divided.hashes
+        hashes = divided.hashes
+        if len(hashes) < len(kept.keep):
+            hashes = np.zeros(len(kept.keep), np.uint64)
+            hashes[kept.keep] = divided.hashes
         schema = arrow_schema(
             [*((p.name, p.kind == CATEGORY) for p in recipe.features), (recipe.target.name, recipe.classes)]
         )

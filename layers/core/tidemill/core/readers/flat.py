@@ -10,6 +10,7 @@ from tidemill.core.limits import limit
 from tidemill.core.readers.chunks import Warned
 
 Problem = tuple[str, str, str | None]
+_NESTED = (dict, list)
 
 
 class Flattener:
@@ -19,6 +20,8 @@ class Flattener:
         self._warnings = warnings
         self._columns: dict[str, list[str | None]] = {}
         self._paths: dict[tuple[str, ...], str] = {}
+        self._tops: dict[str, str] = {}
+        self._most = limit("field")
         self._rows = 0
         self._nested: set[str] = set()
         self._lists: set[str] = set()
@@ -27,26 +30,40 @@ class Flattener:
 
     def add(self, record: dict[str, Any]) -> Problem | None:
         """Take in a record, or say why it cannot be taken."""
-        cells: dict[str, str | None] = {}
-        for path, value in _leaves(record, ()):
-            name = self._name(path)
-            if isinstance(value, list):
-                self._lists.add(name)
-                continue
-            text = as_text(value)
-            if text is not None and "\x00" in text:
-                self._nul[name] = self._nul.get(name, 0) + 1
-                text = text.replace("\x00", "\ufffd")
-            if text is not None and len(text) > limit("field"):
-                return "ROW_FIELD_TOO_LONG", f"the value has more than {limit('field'):,} characters", name
-            cells[name] = text
-        for name, text in cells.items():
-            column = self._columns.setdefault(name, [])
-            column.extend([None] * (self._rows - len(column)))
+        cells: list[tuple[str, str]] = []
+        for key, value in record.items():
+            if type(value) in _NESTED:
+                for path, leaf in _leaves({key: value}, ()):
+                    self._add_cell(cells, self._name(path), leaf)
+            else:
+                self._add_cell(cells, self._tops.get(key) or self._top(key), value)
+        for name, text in cells:
+            if len(text) > self._most:
+                return "ROW_FIELD_TOO_LONG", f"the value has more than {self._most:,} characters", name
+        for name, text in cells:
+            column = self._columns[name]
+            if len(column) < self._rows:
+                column.extend([None] * (self._rows - len(column)))
             column.append(text)
-            self.size += len(text or "") + 8
+            self.size += len(text) + 8
         self._rows += 1
         return None
+
+    def _add_cell(self, cells: list[tuple[str, str]], name: str, value: Any) -> None:
+        if value is None:
+            return
+        if type(value) is list:
+            self._lists.add(name)
+            return
+        text = value if type(value) is str else as_text(value)
+        if "\x00" in text:
+            self._nul[name] = self._nul.get(name, 0) + 1
+            text = text.replace("\x00", "\ufffd")
+        cells.append((name, text))
+
+    def _top(self, key: str) -> str:
+        self._tops[key] = self._name((key,))
+        return self._tops[key]
 
     def take(self) -> tuple[tuple[str, ...], list[list[str | None]]]:
         """The columns collected since the last call, all of one length."""
@@ -87,6 +104,7 @@ class Flattener:
         if final != name:
             self._warnings.append(Warned("COLUMN_DUPLICATE_NAME", f"Another {name!r} is called {final!r}.", final))
         self._paths[path] = final
+        self._columns[final] = []
         if len(self._paths) > limit("columns"):
             raise BadTable(
                 f"The records have more than {limit('columns'):,} different keys.",
@@ -108,10 +126,8 @@ def _leaves(record: dict[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[s
     return leaves
 
 
-def as_text(value: Any) -> str | None:
-    """A JSON value as the text a person would write; None for null."""
-    if value is None:
-        return None
+def as_text(value: str | bool | int | float) -> str:
+    """A JSON value as the text a person would write."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

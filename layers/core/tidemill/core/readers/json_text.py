@@ -63,8 +63,13 @@ DECODER = json.JSONDecoder(
 )
 
 
-def checked(value: Any) -> Any:
-    """The value itself, once its depth and its strings are seen to be right."""
+def checked(value: Any, escapes: bool = True) -> Any:
+    """The value itself, once its depth and its strings are seen to be right.
+
+    Without escapes in its text no string can hold half a surrogate pair; a flat object is not deep.
+    """
+    if not escapes and type(value) is dict and not any(type(item) in (dict, list) for item in value.values()):
+        return value
     stack = [(value, 1)]
     while stack:
         item, depth = stack.pop()
@@ -106,4 +111,4 @@ def decode(text: str, position: int) -> tuple[Any, int]:
         ) from error
     except RecursionError as error:
         raise BadJson("The JSON nests too deep.", code="JSON_DEPTH", remedy="Flatten the records.") from error
-    return checked(value), end
+    return checked(value, "\\u" in text[start:end]), end
