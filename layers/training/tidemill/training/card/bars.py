@@ -141,7 +141,7 @@ def _bars(name: str, title: str, said: str, rows: Sequence[tuple[str, float]], s
 def _brief(value: float) -> str:
     """A number that fits beside a bar."""
     full = number(value)
-    return full if width(full) <= 7 else short(value)
+    return full if width(full) <= 6 else short(value)
 
 
 def spark(histogram: Facts | None, kind: str) -> Markup | None:
