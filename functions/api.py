@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 from mangum import Mangum
 
+from tidemill.core import clients
 from tidemill.core.registry import Registry
 from tidemill.core.settings import Settings
-from tidemill.core.storage import CONFIG, Storage
+from tidemill.core.storage import Storage
 from tidemill.serving.app import build
 from tidemill.serving.app.entrance import last_resort
 
 # Made once for every environment, not for every request.
 _SETTINGS = Settings.from_environment()
-_S3 = boto3.client("s3", config=CONFIG)
+_S3 = clients.client("s3")
 _APP = build(
     Registry(_SETTINGS.table, journal=Storage(_SETTINGS.artifacts_bucket, _S3)),
     s3=_S3,
-    logs=boto3.client("logs", config=CONFIG),
+    logs=clients.client("logs"),
     settings=_SETTINGS,
 )
 _ANSWER = Mangum(_APP, lifespan="off")

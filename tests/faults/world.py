@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 
+from tidemill.core import clients
 from tidemill.core.registry import Registry
 from tidemill.core.storage import Storage
 
@@ -85,6 +86,7 @@ def connected(world: World, environment: dict[str, str], set_environment: Callab
     """Point every boto3 client made in this process at the world."""
     for name, value in environment.items():
         set_environment(name, value)
+    clients.forget()
     boto3.setup_default_session()
     emitter = boto3.DEFAULT_SESSION._session.get_component("event_emitter")  # type: ignore[attr-defined]
 
@@ -109,6 +111,7 @@ def connected(world: World, environment: dict[str, str], set_environment: Callab
         yield
     finally:
         boto3.DEFAULT_SESSION = None
+        clients.forget()
 
 
 class Reply:

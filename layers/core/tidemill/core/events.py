@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-import boto3
-
+from tidemill.core import clients
 from tidemill.core.errors import Unavailable
-from tidemill.core.storage import CONFIG
 
 SOURCE = "tidemill"
 Name = Literal["DatasetReady", "DatasetRejected", "VersionRegistered", "ModelPromoted", "ModelRefused", "RunFailed"]
@@ -19,7 +17,7 @@ class Bus:
 
     def __init__(self, name: str, client: Any = None) -> None:
         self.name = name
-        self.client = client if client is not None else boto3.client("events", config=CONFIG)
+        self.client = client if client is not None else clients.client("events")
 
     def tell(self, name: Name, detail: dict[str, Any]) -> None:
         """Put one event; raises Unavailable when the bus did not take it, so that the caller's message comes back."""

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger
 
-from tidemill.core.storage import CONFIG
+from tidemill.core import clients
 
 LONGEST_WAIT_S = 900
 
@@ -42,7 +41,7 @@ def detail_of(body: str) -> dict[str, Any]:
 def _hide_briefly(record: dict[str, Any], queue_url: str) -> None:
     tries = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
     try:
-        boto3.client("sqs", config=CONFIG).change_message_visibility(
+        clients.client("sqs").change_message_visibility(
             QueueUrl=queue_url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=min(30 * tries, LONGEST_WAIT_S)
         )
     except Exception:  # without it the message only comes back later

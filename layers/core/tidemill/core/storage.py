@@ -8,15 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tidemill.core import manifest
+from tidemill.core import clients, manifest
 from tidemill.core.errors import BadBundle, NotFound
 
-# Standard retries with a total of five tries, and no wait longer than a function can afford.
-CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {"403", "AccessDenied"}
 
@@ -26,7 +22,7 @@ class Storage:
 
     def __init__(self, bucket: str, client: Any = None) -> None:
         self.bucket = bucket
-        self.client = client if client is not None else boto3.client("s3", config=CONFIG)
+        self.client = client if client is not None else clients.client("s3")
 
     def read_bytes(self, key: str) -> bytes:
         """The object's content; raises NotFound."""

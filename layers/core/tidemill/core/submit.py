@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
-
+from tidemill.core import clients
 from tidemill.core.errors import Conflict
 from tidemill.core.events import Bus
 from tidemill.core.registry import Item, Registry
 from tidemill.core.settings import Settings
-from tidemill.core.storage import CONFIG
 
 
 def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Settings, client: Any = None) -> Item:
@@ -30,7 +28,7 @@ def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Sett
 
 def _submit(run: Item, registry: Registry, settings: Settings, client: Any) -> Item:
     model, run_id = run["model"], run["run"]
-    client = client if client is not None else boto3.client("batch", config=CONFIG)
+    client = client if client is not None else clients.client("batch")
     job = client.submit_job(
         jobName=f"{model}-{run_id}",
         jobQueue=settings.job_queue,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from tidemill.core.storage import CONFIG
+from tidemill.core import clients
 
 Item = dict[str, Any]
 _REFUSALS = ("TransactionCanceledException", "TransactionConflictException", "TransactionInProgressException")
@@ -18,7 +17,7 @@ class Table:
     """The table by name. `resource` is a boto3 DynamoDB resource; one is made where none is given."""
 
     def __init__(self, name: str, resource: Any = None) -> None:
-        resource = resource if resource is not None else boto3.resource("dynamodb", config=CONFIG)
+        resource = resource if resource is not None else clients.resource("dynamodb")
         self.name = name
         self.table = resource.Table(name)
 

@@ -48,6 +48,19 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"MZ\x90", "program"),
     (b"{\\rtf", "rtf"),
 )
+_WORDS = {
+    TEXT: "plain text",
+    "gzip": "a gzip file",
+    "html": "an HTML page",
+    "image": "an image",
+    "lfs_pointer": "a Git LFS pointer",
+    "pdf": "a PDF document",
+    "pickle": "a Python pickle",
+    "program": "a program",
+    "xls": "an Excel workbook",
+    "xlsx": "an Excel workbook",
+    "zip": "a ZIP archive",
+}
 _HTML = re.compile(rb"<(?:!doctype|html|head|body|table|script|\?xml|svg)", re.IGNORECASE)
 _JSON_START = re.compile(rb"(?:\[\s*(?:[\[{\]]|$)|\{\s*(?:\"|\}|$))")
 
@@ -75,7 +88,7 @@ def content(head: bytes) -> str:
         if head.startswith(magic):
             if kind == "zip" and (b"[Content_Types].xml" in head or b"xl/" in head):
                 return "xlsx"
-            return "xls" if kind == "xls" else kind
+            return kind
     if head.startswith(GZIP_MAGIC):
         return "gzip"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -118,13 +131,14 @@ def choose(head: bytes, filename: str, packed: bool) -> str:
 
 def _mismatch(filename: str, found: str, remedy: str) -> BadTable:
     name = PurePath(filename).name[:80]
-    what = {TEXT: "plain text"}.get(found, found.upper())
-    return BadTable(f"{name} holds {what}.", code="TYPE_MISMATCH", remedy=remedy, found=found)
+    return BadTable(
+        f"{name} holds {_WORDS.get(found, found.upper())}.", code="TYPE_MISMATCH", remedy=remedy, found=found
+    )
 
 
 def _not_table(found: str) -> BadTable:
     return BadTable(
-        f"The file is {found.upper()}, not a table.",
+        f"The file is {_WORDS.get(found, found.upper())}, not a table.",
         code=f"NOT_DATA_{found.upper()}",
         remedy="Export the table as CSV, JSON Lines or Parquet.",
         found=found,
