@@ -53,6 +53,11 @@ class Folder:
         return self.root / "logs"
 
     @property
+    def compiled(self) -> Path:
+        """Programs that training jobs compiled; the next job of the same shapes starts seconds sooner."""
+        return self.root / "compiled"
+
+    @property
     def scratch(self) -> Path:
         """The temporary folder of the server and its functions."""
         return self.root / "tmp"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.evaluation import evaluate
@@ -86,7 +87,8 @@ def fit_bundle(
     explainer = explain.explainer(model, explain.background(data.train.x_nf, train_scores, settings.seed))
     bundle.save_graphs(out_dir, model, explainer)
     stages.enter("proving", "comparing the exported files with the trained model")
-    proof = parity.prove(out_dir, model, explainer, data.program, data.test.x_nf)
+    real = np.concatenate([data.test.x_nf, data.validation.x_nf, data.train.x_nf])
+    proof = parity.prove(out_dir, model, explainer, data.program, real)
     stages.enter("writing", "writing the card and the manifest")
     bundle.save_facts(out_dir, data, report, proof)
     bundle.save_rows(out_dir, data, train_scores)

@@ -100,6 +100,8 @@ class Heart(threading.Thread):
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Train the run named in the environment; the process's exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    for noisy in ("botocore", "boto3", "urllib3", "jax"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = Settings.from_environment(environment)
     artifacts = Storage(settings.artifacts_bucket)
     registry = Registry(settings.table, artifacts)

@@ -367,7 +367,7 @@ def _numbered(call: Call, bounds: Value, first: int, last: int) -> Value:
     if bounds.shape == (last - first,):
         return bounds
     if bounds.array is not None:
-        return vector(bounds.known[first:last])
+        return vector(bounds.known[first:last].tolist())
     return call.graph.emit("Slice", [bounds, vector([first]), vector([last])], (last - first,), np.int64)
 
 
