@@ -51,7 +51,7 @@ CASES = {
     "arcsin": lambda x: jnp.arcsin(jnp.tanh(x)),
     "arccos": lambda x: jnp.arccos(jnp.tanh(x)),
     "arctanh": lambda x: jnp.arctanh(jnp.tanh(x) * 0.9),
-    "arccosh": lambda x: jnp.arccosh(1 + x * x),
+    "arccosh": lambda x: jnp.arccosh(2 + x * x),
     "erf": lax.erf,
     "erfc": lax.erfc,
     "rsqrt": lambda x: lax.rsqrt(jnp.abs(x) + 0.1),
