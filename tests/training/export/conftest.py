@@ -1,6 +1,6 @@
 """What the tests of the exporter share: how a small function is exported, run and compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,7 +13,14 @@ from tidemill.training.export.parity import furthest, session
 
 FEATURES = 6
 BATCH = 3  # a number of rows that no trace has seen
-FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiling_fast_rather_than_well() -> Iterator[None]:
+    """Most of the time of these tests is XLA optimising functions that run once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def rows() -> np.ndarray:
@@ -52,14 +59,8 @@ def outcome() -> Callable[[Callable[[Any], Any]], tuple[str, str]]:
 
     def of(function):
         pair = (function, gradient(function))
-        wanted = jax.jit(lambda x: [part(x) for part in pair], compiler_options=FAST_COMPILE)(rows())
+        wanted = jax.jit(lambda x: [part(x) for part in pair])(rows())
         forward, backward = (judged(part, np.asarray(array)) for part, array in zip(pair, wanted, strict=True))
         return forward, backward
 
     return of
-
-
-@pytest.fixture(scope="session")
-def compiled() -> Callable[..., Any]:
-    """A function compiled quickly rather than well."""
-    return lambda function: jax.jit(function, compiler_options=FAST_COMPILE)

@@ -110,7 +110,7 @@ def sequences(batch, time):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_sequence_model_and_its_gradient_are_equal(name, compiled):
+def test_a_sequence_model_and_its_gradient_are_equal(name):
     function = MODELS[name]
 
     def both(x, lengths):
@@ -118,7 +118,7 @@ def test_a_sequence_model_and_its_gradient_are_equal(name, compiled):
 
     runner = session(to_onnx(both, INPUTS, ("y", "dx"), constraints=("time <= 64",)))
     x, lengths = sequences(3, 7)
-    wanted = compiled(both)(x, lengths)
+    wanted = jax.jit(both)(x, lengths)
     for batch in (1, 3):
         got = runner.run(None, {"x": x[:batch], "lengths": lengths[:batch]})
         apart = [furthest(left, np.asarray(right)[:batch]) for left, right in zip(got, wanted, strict=True)]
@@ -126,13 +126,13 @@ def test_a_sequence_model_and_its_gradient_are_equal(name, compiled):
 
 
 @pytest.mark.parametrize("name", ["lstm", "encoder"])
-def test_a_sequence_may_have_any_length(name, compiled):
+def test_a_sequence_may_have_any_length(name):
     model = to_onnx(MODELS[name], INPUTS, ("y",), constraints=("time <= 64",))
     runner = session(model)
     for time in (1, 2, 12):
         x, lengths = sequences(2, time)
         (got,) = runner.run(None, {"x": x, "lengths": lengths})
-        assert furthest(got, np.asarray(compiled(MODELS[name])(x, lengths))) < 1e-5
+        assert furthest(got, np.asarray(jax.jit(MODELS[name])(x, lengths))) < 1e-5
 
 
 LOOPS = {
@@ -153,12 +153,12 @@ LOOPS = {
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_loops_and_branches_are_equal(name, compiled):
+def test_loops_and_branches_are_equal(name):
     runner = session(to_onnx(LOOPS[name], {"x": spec(("batch", FEATURES))}, ("y",)))
     for sign in (1, -1):
         x = (sign * np.abs(RNG.normal(size=(3, FEATURES)))).astype(np.float32)
         (got,) = runner.run(None, {"x": x})
-        assert furthest(got, np.asarray(compiled(LOOPS[name])(x))) < 1e-5
+        assert furthest(got, np.asarray(jax.jit(LOOPS[name])(x))) < 1e-5
 
 
 def test_what_a_step_does_not_change_is_computed_once_before_the_loop():
