@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from jax import lax
 
+from tidemill.training.export import spec, to_onnx
+from tidemill.training.export.parity import session
+
 RNG = np.random.default_rng(7)
 ROW = jnp.asarray(RNG.normal(size=(6,)), jnp.float32)
 
@@ -105,3 +108,25 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_function_and_its_gradient_are_exported_equal(name, outcome):
     assert outcome(CASES[name]) == ("equal", "equal")
+
+
+SPECIAL = np.array(
+    [np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 0.5, -1.5, 2.5, 1e-30, 1e-05, -1e-05, 20.0, -100.0, 3e+38, 0.49999997, 16777217.0, 8388607.5, 2147483648.0, -2147483904.0, 4294967296.0],
+    np.float32,
+)
+PLAIN = (
+    "tanh exp expm1 log log1p sqrt sign floor round reciprocal power_3 power_minus_2 sigmoid relu softplus gelu_erf "
+)
+PLAIN += "clip where maximum comparisons as_int as_bool isfinite logaddexp elu nan_to_num"
+
+
+def test_infinities_nan_and_the_ends_of_the_range_are_as_in_jax():
+    x = np.stack([np.roll(SPECIAL, shift) for shift in range(6)], axis=1)
+    functions = [CASES[name] for name in PLAIN.split()]
+
+    def every(x):
+        return tuple(function(x) for function in functions)
+
+    got = session(to_onnx(every, {"x": spec("batch, 6")}, tuple(PLAIN.split()))).run(None, {"x": x})
+    for name, left, right in zip(PLAIN.split(), got, jax.jit(every)(x), strict=True):
+        np.testing.assert_allclose(left, np.asarray(right), rtol=1e-5, atol=1e-6, err_msg=name)

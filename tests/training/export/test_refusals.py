@@ -51,6 +51,7 @@ REFUSED = {
     "scatter_mul": (lambda x: x.at[:, 2].multiply(3.0), "scatter-mul"),
     "scatter_max": (lambda x: x.at[:, 2].max(0.3), "scatter-max"),
     "set_by_equal_indices": (lambda x: jnp.zeros(9).at[whole(x)[:, 0]].set(x[:, 0]), "two equal indices"),
+    "set_by_equal_fixed_indices": (lambda x: x.at[:, jnp.array([1, 1])].set(x[:, :2]), "two equal indices"),
     "set_outside": (
         lambda x: jnp.zeros(9).at[whole(x)[:, 0]].set(x[:, 0], unique_indices=True, mode="drop"), "drops its update",
     ),

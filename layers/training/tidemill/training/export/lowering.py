@@ -11,12 +11,14 @@ from tidemill.training.export.graph import Graph, Value, constant
 from tidemill.training.export.handlers import (
     arithmetic,
     convolution,
-    indexing,
+    gathering,
     layout,
     loops,
     ordering,
     products,
     reductions,
+    scattering,
+    slicing,
     windows,
 )
 from tidemill.training.export.refusal import CannotExport
@@ -27,7 +29,9 @@ HANDLERS: dict[str, Handler] = {
     **layout.HANDLERS,
     **reductions.HANDLERS,
     **products.HANDLERS,
-    **indexing.HANDLERS,
+    **gathering.HANDLERS,
+    **scattering.HANDLERS,
+    **slicing.HANDLERS,
     **ordering.HANDLERS,
     **loops.HANDLERS,
     **convolution.HANDLERS,

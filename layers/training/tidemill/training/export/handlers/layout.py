@@ -57,7 +57,7 @@ def transpose(call: Call, value: Value) -> Value:
 
 def concatenate(call: Call, *values: Value) -> Value:
     """Side by side along one axis."""
-    return join(call, values, int(call.params["dimension"]))
+    return join(call, values, int(call.params["dimension"]), call.shape)
 
 
 def stack(call: Call, *values: Value) -> Value:
@@ -68,52 +68,52 @@ def stack(call: Call, *values: Value) -> Value:
     for value in values:
         held = ranked(value.held, len(value.shape))
         layers.append(call.graph.reshape(value, (*held[:axis], 1, *held[axis:])).like(shape))
-    return join(call, layers, axis)
+    return join(call, layers, axis, call.shape)
 
 
-def join(call: Call, values: Sequence[Value], axis: int) -> Value:
-    """Concat; an axis that every value repeats stays unrepeated."""
+def join(call: Call, values: Sequence[Value], axis: int, made: Shape) -> Value:
+    """Concat into a shape; an axis that every value repeats stays unrepeated."""
     lazy = [call.graph.ranked(value) for value in values if value.shape[axis] != 0]
     if not lazy:
         raise call.refuse("there is nothing to join")
-    keep = [at for at in range(len(call.shape)) if at == axis or any(value.held[at] != 1 for value in lazy)]
+    keep = [at for at in range(len(made)) if at == axis or any(value.held[at] != 1 for value in lazy)]
     full = [call.graph.full(value, keep) for value in lazy]
-    held = tuple(dim if at in keep else 1 for at, dim in enumerate(call.shape))
+    held = tuple(dim if at in keep else 1 for at, dim in enumerate(made))
     if len(full) == 1:
-        return full[0].like(call.shape)
+        return full[0].like(made)
     if all(value.array is not None and value.array.nbytes < 1024 for value in full):
         array = np.concatenate([value.array for value in full if value.array is not None], axis)
-        return constant(array, call.shape)
-    return call.graph.emit("Concat", full, call.shape, call.dtype, held=held, axis=axis)
+        return constant(array, made)
+    return call.graph.emit("Concat", full, made, full[0].dtype, held=held, axis=axis)
 
 
 def slice_(call: Call, value: Value) -> Value:
     """A part along every axis, with fixed bounds and steps."""
     starts, limits = shape_of(call.params["start_indices"]), shape_of(call.params["limit_indices"])
     strides = tuple(int(step) for step in call.params["strides"] or (1,) * len(starts))
-    return cut(call, value, starts, limits, strides).like(call.shape)
+    return cut(call, value, starts, limits, strides, call.shape)
 
 
-def cut(call: Call, value: Value, starts: Shape, limits: Shape, strides: Sequence[int]) -> Value:
-    """Slice, only along the axes where it leaves something out."""
+def cut(call: Call, value: Value, starts: Shape, limits: Shape, strides: Sequence[int], made: Shape) -> Value:
+    """Slice into a shape, only along the axes where it leaves something out."""
     shape = value.shape
     axes = [at for at in range(len(shape)) if (starts[at], limits[at], strides[at]) != (0, shape[at], 1)]
     if not axes:
-        return value
+        return value.like(made)
     if not value.held:
-        return value.like(call.shape)
+        return value.like(made)
     graph = call.graph
     value = graph.full(value, [*axes] + [at for at, dim in enumerate(graph.ranked(value).held) if dim != 1])
-    held = tuple(call.shape[at] if at in axes else dim for at, dim in enumerate(value.held))
+    held = tuple(made[at] if at in axes else dim for at, dim in enumerate(value.held))
     if value.array is not None and is_static((*starts, *limits)) and value.array.nbytes < 1024:
         index = tuple(
             slice(int(starts[at]), int(limits[at]), int(strides[at])) if at in axes else slice(None)
             for at in range(len(shape))
         )
-        return constant(value.array[index], call.shape)
+        return constant(value.array[index], made)
     bounds = [graph.dims(tuple(starts[at] for at in axes)), _limits(call, limits, shape, axes)]
     steps = vector([strides[at] for at in axes])
-    return graph.emit("Slice", [value, *bounds, vector(axes), steps], call.shape, value.dtype, held=held)
+    return graph.emit("Slice", [value, *bounds, vector(axes), steps], made, value.dtype, held=held)
 
 
 def _limits(call: Call, limits: Shape, shape: Shape, axes: list[int]) -> Value:

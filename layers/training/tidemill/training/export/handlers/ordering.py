@@ -1,4 +1,7 @@
-"""Sorting, by TopK: it keeps equal elements in their order, as JAX's stable sort does."""
+"""Sorting, by TopK: it keeps equal elements in their order, as JAX's stable sort does.
+
+Inputs must be free of NaN, which TopK puts anywhere. JAX's top_k ranks 0.0 above -0.0; here they are equal.
+"""
 
 from __future__ import annotations
 

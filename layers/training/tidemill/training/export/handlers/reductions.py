@@ -1,4 +1,7 @@
-"""Reductions along axes, and sums that run along one."""
+"""Reductions along axes, and sums that run along one.
+
+Inputs must be free of NaN for largest, smallest and argmax: ONNX Runtime passes over a NaN that JAX would return.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +27,18 @@ def reduce(call: Call, value: Value) -> Value:
 
 def reduced(call: Call, op: str, value: Value, axes: Sequence[int]) -> Value:
     """One reduction. The axes are kept as ones and dropped by a view, which is free where they come back."""
-    axes = sorted(int(axis) for axis in axes)
-    value, repeats = _unrepeated(call, op, value, axes)
-    axes = [axis for axis in axes if value.held[axis] != 1]
+    dropped = sorted(int(axis) for axis in axes)
+    value, repeats = _unrepeated(call, op, value, dropped)
+    axes = [axis for axis in dropped if value.held[axis] != 1]
     if axes:
         held: Shape = tuple(1 if axis in axes else dim for axis, dim in enumerate(value.held))
         value = call.graph.emit(op, [value, vector(axes)], value.shape, value.dtype, held=held, keepdims=1)
     if repeats != 1:
         value = apply(call, "Mul", value, number(repeats, value))
-    dropped = [int(axis) for axis in call.params["axes"]]
-    held = tuple(dim for axis, dim in enumerate(value.held) if axis not in dropped)
-    return call.graph.reshape(value, held).like(call.shape)
+    held, shape = (
+        tuple(dim for axis, dim in enumerate(dims) if axis not in dropped) for dims in (value.held, value.shape)
+    )
+    return call.graph.reshape(value, held).like(shape)
 
 
 def _unrepeated(call: Call, op: str, value: Value, axes: list[int]) -> tuple[Value, int]:
