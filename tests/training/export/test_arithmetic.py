@@ -106,14 +106,15 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_function_and_its_gradient_are_exported_equal(name, outcome):
-    assert outcome(CASES[name]) == ("equal", "equal")
+def test_a_function_and_its_gradient_are_exported_equal(name, exported):
+    exported(CASES[name])
 
 
 SPECIAL = np.array(
-    [np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 0.5, -1.5, 2.5, 1e-30, 1e-05, -1e-05, 20.0, -100.0, 3e+38, 0.49999997, 16777217.0, 8388607.5, 2147483648.0, -2147483904.0, 4294967296.0],
+    [np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 0.5, -1.5, 2.5, 1e-30, 1e-5, -1e-5, 20.0, -100.0, 3e38,
+     0.49999997, 16777217.0, 8388607.5, 2147483648.0, -2147483904.0, 4294967296.0],
     np.float32,
-)
+)  # fmt: skip
 PLAIN = (
     "tanh exp expm1 log log1p sqrt sign floor round reciprocal power_3 power_minus_2 sigmoid relu softplus gelu_erf "
 )

@@ -56,5 +56,5 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_function_and_its_gradient_are_exported_equal(name, outcome):
-    assert outcome(CASES[name]) == ("equal", "equal")
+def test_a_function_and_its_gradient_are_exported_equal(name, exported):
+    exported(CASES[name])
