@@ -63,4 +63,4 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_function_and_its_gradient_are_exported_equal(name, exported):
-    exported(CASES[name])
+    exported(CASES, name)
