@@ -32,7 +32,7 @@ down: ## Stop the local stack
 	$(BIN)/tidemill down
 
 test: install ## Run the tests (on a local stack of their own)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope
 
 lint: install ## Style, types, the expanded template
 	$(BIN)/ruff check .

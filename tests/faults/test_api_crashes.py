@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +34,7 @@ def world(stack: Any, registry: Registry, artifacts: Storage, settings: Any, mon
 
 
 @pytest.fixture
-def call(world: World, registry: Registry) -> Callable[[str, str, dict[str, Any]], dict[str, Any]]:
+def call(world: World, registry: Registry) -> Iterator[Callable[[str, str, dict[str, Any]], dict[str, Any]]]:
     """One request to the Api function's handler; raises Crash when the process ended."""
     import api
 
@@ -58,7 +60,11 @@ def call(world: World, registry: Registry) -> Callable[[str, str, dict[str, Any]
         answer: dict[str, Any] = module.handler(event, None)
         return answer
 
-    return ask
+    yield ask
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        asyncio.get_event_loop().close()  # Mangum makes one and leaves it
+    asyncio.set_event_loop(None)
 
 
 def two_versions(registry: Registry, model: str) -> None:

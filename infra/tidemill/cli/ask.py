@@ -17,7 +17,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def rows_options(command: Command) -> Command:
-    """The two ways to give rows."""
+    """The two ways to give rows, and how many of them to take."""
+    command = click.option("--limit", type=click.IntRange(min=1), help="Take the first N rows only.")(command)
     command = click.option("--file", "-f", "file", help="Rows in CSV or JSON lines; '-' reads standard input.")(command)
     return click.option("--row", help='One row as JSON: \'{"age": 39, "job": "clerk"}\'.')(command)
 
@@ -27,9 +28,9 @@ def rows_options(command: Command) -> Command:
 @rows_options
 @json_option
 @pass_session
-def predict(session: Session, model: str, row: str | None, file: str | None) -> None:
+def predict(session: Session, model: str, row: str | None, file: str | None, limit: int | None) -> None:
     """Predict rows with MODEL's version in service."""
-    found = ask(session, model, "predict", read_rows(row, file), {})
+    found = ask(session, model, "predict", read_rows(row, file)[:limit], {})
     show_predictions(session.screen, found)
     session.screen.document(found)
 
@@ -40,9 +41,12 @@ def predict(session: Session, model: str, row: str | None, file: str | None) -> 
 @click.option("--target", help="The label to explain (default: the predicted one).")
 @json_option
 @pass_session
-def explain(session: Session, model: str, row: str | None, file: str | None, target: str | None) -> None:
+def explain(
+    session: Session, model: str, row: str | None, file: str | None, limit: int | None, target: str | None
+) -> None:
     """Say what every column of a row added to MODEL's prediction."""
-    found = ask(session, model, "explain", read_rows(row, file), {"target": target} if target else {})
+    extra = {"target": target} if target else {}
+    found = ask(session, model, "explain", read_rows(row, file)[:limit], extra)
     show_explanations(session.screen, found)
     session.screen.document(found)
 
