@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from tidemill.core.registry import Registry
@@ -46,14 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def resource(stack: Any) -> Any:
     """A DynamoDB resource with the administrator's key."""
-    keys = stack.credentials
-    return boto3.session.Session().resource(
-        "dynamodb",
-        region_name=stack.region,
-        endpoint_url=stack.endpoint,
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-    )
+    return stack.resource("dynamodb")
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ def commands(readme: str) -> list[str]:
 
 def made(root: Path, line: str) -> str:
     """What a `make` line would run, without the installation: the last command of a dry run."""
-    told = subprocess.run(["make", "-n", *line.split()[1:]], cwd=root, capture_output=True, text=True, check=True)
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    dry = ["make", "--no-print-directory", "-n", *line.split()[1:]]
+    told = subprocess.run(dry, cwd=root, env=outside, capture_output=True, text=True, check=True)
     return told.stdout.strip().splitlines()[-1]
 
 

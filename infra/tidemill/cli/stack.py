@@ -61,21 +61,12 @@ def _recover(stack: Any, report: Report) -> Any:
 
 def registry_of(stack: Any) -> Registry:
     """The registry of a running local stack, with the administrator's rights and the journal."""
-    import boto3
-
     from tidemill.core.registry import Registry
     from tidemill.core.storage import Storage
 
     table = stack.outputs["TableName"]
     journal = Storage(stack.outputs["ArtifactsBucketName"], stack.client("s3"))
-    resource = boto3.resource(
-        "dynamodb",
-        region_name=stack.region,
-        endpoint_url=stack.endpoint,
-        aws_access_key_id=stack.credentials["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=stack.credentials["AWS_SECRET_ACCESS_KEY"],
-    )
-    return Registry(table, journal, resource)
+    return Registry(table, journal, stack.resource("dynamodb"))
 
 
 def tell(session: Session, found: Item) -> None:

@@ -62,3 +62,16 @@ def root_client(service: str, endpoint: str, secrets: Secrets) -> Any:
 def admin_client(service: str, endpoint: str, secrets: Secrets) -> Any:
     """A client with the administrator's key, whose signature is checked like anybody's."""
     return client(service, endpoint, secrets.access_key_id, secrets.secret_access_key)
+
+
+def admin_resource(service: str, endpoint: str, secrets: Secrets) -> Any:
+    """A boto3 resource with the administrator's key."""
+    with _MAKING:
+        return _session().resource(
+            service,
+            region_name=REGION,
+            endpoint_url=endpoint,
+            aws_access_key_id=secrets.access_key_id,
+            aws_secret_access_key=secrets.secret_access_key,
+            config=_DIRECT,
+        )

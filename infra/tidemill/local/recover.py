@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import boto3
-
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.rebuild import rebuild
 from tidemill.core.registry import Item, Registry
@@ -25,7 +23,7 @@ def recover(stack: Stack, report: Report = silent) -> dict[str, int]:
     s3, outputs = stack.client("s3"), stack.outputs
     artifacts = Storage(outputs["ArtifactsBucketName"], s3)
     uploads = Storage(outputs["DataBucketName"], s3)
-    registry = Registry(outputs["TableName"], None, _resource(stack))
+    registry = Registry(outputs["TableName"], None, stack.resource("dynamodb"))
     report(Progress("recovering", message="rebuilding the registry from S3"))
     counts, unfinished = rebuild(registry, artifacts)
     sqs = stack.client("sqs")
@@ -88,15 +86,4 @@ def _upload_of(bucket: str, item: dict[str, Any]) -> Upload:
         etag=item["ETag"].strip('"'),
         sequencer=f"{int(stamp.timestamp() * 1000):016X}",
         time=stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    )
-
-
-def _resource(stack: Stack) -> Any:
-    keys = stack.credentials
-    return boto3.session.Session().resource(
-        "dynamodb",
-        region_name=stack.region,
-        endpoint_url=stack.endpoint,
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
     )

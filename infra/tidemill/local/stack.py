@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.local import deploy, process
-from tidemill.local.clients import admin_client, root_client
+from tidemill.local.clients import admin_client, admin_resource, root_client
 from tidemill.local.definitions import doubtful_patterns, save_catalogue
 from tidemill.local.state import (
     REGION,
@@ -77,6 +77,10 @@ class Stack:
     def client(self, service: str) -> Any:
         """A boto3 client with the administrator's key."""
         return admin_client(service, self.endpoint, self.secrets)
+
+    def resource(self, service: str) -> Any:
+        """A boto3 resource with the administrator's key."""
+        return admin_resource(service, self.endpoint, self.secrets)
 
 
 def up(
