@@ -279,6 +279,30 @@ def test_a_job_that_fails_ends_its_run_with_a_reason(world: World, new_model: An
     assert run["reason"]["remedy"] and run["reason"]["where"] == "training/default/1"
 
 
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_a_damaged_bundle_is_never_promoted(world: World, new_model: Any, damage: str) -> None:
+    model = new_model()
+    handle(start(world, model))
+    (message,) = waiting(world)
+    handle(message)
+    (job,) = waiting(world)
+    handle(job)
+    key = f"bundles/{model}/{job['run']}/model.onnx"
+    if damage == "missing":
+        versions = world.artifacts.client.list_object_versions(Bucket=world.artifacts.bucket, Prefix=key)["Versions"]
+        for item in versions:
+            world.artifacts.client.delete_object(
+                Bucket=world.artifacts.bucket, Key=item["Key"], VersionId=item["VersionId"]
+            )
+    else:
+        world.artifacts.write_bytes(key, world.artifacts.read_bytes(key)[:-1] + b"\0")
+    handle(job_event(job))
+    (run,) = world.registry.runs(model)
+    assert (run["decision"]["promoted"], run["decision"]["code"]) == (False, "INCOMPLETE_BUNDLE")
+    assert "model.onnx" in run["decision"]["message"]
+    assert world.registry.alias(model) is None
+
+
 def test_two_jobs_for_one_run_do_the_work_once(world: World, new_model: Any) -> None:
     model = new_model()
     handle(start(world, model))
