@@ -169,3 +169,9 @@ def test_bad_rows_are_set_aside_and_the_rest_is_used(service: Service, table: Pa
     run = service.ended("broken-story", service.upload("broken-story", broken, SPEC))
     assert run["state"] == "READY", run
     assert (run["rows"]["read"], run["rows"]["quarantined"]) == (799, 2)
+
+
+def test_the_log_of_a_finished_job_can_be_read(service: Service, run: dict[str, Any]) -> None:
+    answer = service.http.get(f"/models/{MODEL}/runs/{run['run']}/logs", headers=service.operate)
+    assert answer.status_code == 200, answer.text
+    assert any(f"is version {run['version']} of {MODEL}" in line["message"] for line in answer.json()["lines"])

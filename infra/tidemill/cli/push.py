@@ -40,7 +40,7 @@ def push(
     wait: bool,
     timeout: float,
 ) -> None:
-    """Upload FILE (CSV, JSON lines, Parquet, Excel ...) and let a model be trained on it."""
+    """Upload FILE (CSV, JSON lines, Parquet; gzip too) and let a model be trained on it."""
     check_model(model)
     text = spec_text(spec, target, task)
     api = session.api()
