@@ -77,7 +77,6 @@ def settings(stack: Any) -> Settings:
         bus=outputs["EventBusName"],
         job_queue="tidemill-training",
         job_definition="tidemill-training",
-        local=True,
     )
 
 

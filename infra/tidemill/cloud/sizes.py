@@ -132,7 +132,6 @@ def import_under(function: Function, build: Path, interpreter: Path) -> dict[str
     """Import a handler with nothing in reach but the standard library, its layers and the runtime's boto3."""
     folders = [function.code, *(build / name / "python" for name in function.layers), build / "runtime" / "python"]
     environment = dict.fromkeys(function.environment, "probe") | {
-        "TIDEMILL_LOCAL": "false",
         "OPENBLAS_NUM_THREADS": "1",
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_EC2_METADATA_DISABLED": "true",

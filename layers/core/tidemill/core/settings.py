@@ -26,7 +26,6 @@ class Settings:
     queue_url: str = ""
     job_queue: str = ""
     job_definition: str = ""
-    local: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -42,5 +41,4 @@ class Settings:
             queue_url=environment.get("TIDEMILL_QUEUE_URL", ""),
             job_queue=environment.get("TIDEMILL_JOB_QUEUE", ""),
             job_definition=environment.get("TIDEMILL_JOB_DEFINITION", ""),
-            local=environment.get("TIDEMILL_LOCAL", "") == "true",
         )
