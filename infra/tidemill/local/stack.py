@@ -133,6 +133,7 @@ def down(state: Path, *, report: Report = silent) -> bool:
             return False
         report(Progress("stop", 0, 1, "Saving and stopping"))
         process.stop(int(server["pid"]), server["identity"])
+        shutil.rmtree(folder.scratch, ignore_errors=True)  # a worker that was just starting leaves its folder behind
         report(Progress("stop", 1, 1, "Stopped"))
         return True
 
