@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tidemill.core.errors import BadSpec
@@ -40,21 +42,48 @@ class Split:
 
     validation: float = 0.15
     test: float = 0.15
+    seed: int = 0  # another number, another division of the same rows
 
 
 @dataclass(frozen=True)
 class Train:
-    """How the model is fitted."""
+    """How the model is fitted. What is left out (None) is searched; what is given is kept to."""
 
-    family: str = "mlp"
+    family: Literal["auto", "tabm", "mlp", "linear"] = "auto"  # auto: tries all, keeps what validation prefers
+    optimizer: Literal["adamw", "adam", "momentum", "sgd", "gradient_descent"] = "adamw"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    warmup: float = 0.0  # share of the steps in which the step size rises from nothing
+    loss: Literal["auto", "softmax", "sigmoid", "mse", "mae", "huber"] = "auto"  # softmax for classes, mse for numbers
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes weigh more; spoils probabilities
     epochs: int = 100  # at most; early stopping usually ends sooner
-    patience: int = 10  # epochs without a better validation loss
+    patience: int = 12  # epochs without a better validation loss
     batch_size: int = 0  # 0: chosen by the number of rows
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    dropout: float = 0.1
-    members: int = 4  # networks that differ by seed only, trained together and averaged
+    learning_rate: float | None = None
+    weight_decay: float | None = None  # the pull of L2; decoupled with adamw (arXiv 1711.05101)
+    l1: float | None = None  # the pull of L1, which makes weights exactly zero
+    dropout: float | None = None
+    width: int | None = None  # units of a hidden layer
+    momentum: float = 0.9  # of the momentum optimizer
+    members: int | None = None  # networks in one: the k of tabm; seeds trained together for the others
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """How much is tried before a model is chosen."""
+
+    configurations: int = 0  # tried at first; 0: by the number of rows; 1: the defaults alone
+    folds: int = 0  # parts the rows are cut into, each left out once; 0: by the number of rows; 1: the validation split
+    blend: bool = True  # average several configurations where validation prefers it
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a wrong answer costs, in any unit; with both costs given, a table of two classes gets a threshold."""
+
+    false_positive: float | None = None  # acting where nothing was there
+    false_negative: float | None = None  # not acting where something was
+    positive: str = ""  # the label one acts on; empty: the rarer one
 
 
 @dataclass(frozen=True)
@@ -72,6 +101,8 @@ class Spec:
     preprocess: Preprocess = field(default_factory=Preprocess)
     split: Split = field(default_factory=Split)
     train: Train = field(default_factory=Train)
+    search: Search = field(default_factory=Search)
+    decision: Decision = field(default_factory=Decision)
     promote: Promote = field(default_factory=Promote)
 
     @classmethod
@@ -121,8 +152,14 @@ def _value(hint: Any, where: str, value: Any) -> Any:
         if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
             raise BadSpec(f"{where} is {value!r}.", remedy='It is a list of column names: ["a", "b"].')
         return tuple(items)
+    if isinstance(hint, UnionType):  # only "or None" is used: a setting that may be left to the search
+        if value is None:
+            return None
+        hint = get_args(hint)[0]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise BadSpec(f"{where} is {value}.", remedy="Give a finite number.")
     if type(value) is not hint:
         raise BadSpec(f"{where} is {value!r}.", remedy=f"It must be of type {hint.__name__}.")
     return value
@@ -132,14 +169,23 @@ _RANGES: dict[str, tuple[float, float]] = {
     "preprocess.max_bad_fraction": (0.0, 1.0),
     "split.validation": (0.01, 0.5),
     "split.test": (0.01, 0.5),
+    "split.seed": (0, 2**31 - 1),
+    "train.warmup": (0.0, 0.9),
     "train.epochs": (1, 10_000),
     "train.patience": (1, 10_000),
     "train.batch_size": (0, 65_536),
     "train.learning_rate": (1e-8, 10.0),
     "train.weight_decay": (0.0, 10.0),
+    "train.l1": (0.0, 10.0),
     "train.dropout": (0.0, 0.9),
+    "train.width": (1, 4096),
+    "train.momentum": (0.0, 0.999),
     "train.members": (1, 64),
     "train.seed": (0, 2**31 - 1),
+    "search.configurations": (0, 512),
+    "search.folds": (0, 20),
+    "decision.false_positive": (0.0, 1e12),
+    "decision.false_negative": (0.0, 1e12),
 }
 
 
@@ -147,5 +193,5 @@ def _check_ranges(spec: Spec) -> None:
     for path, (low, high) in _RANGES.items():
         section, key = path.split(".")
         value = getattr(getattr(spec, section), key)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise BadSpec(f"[{section}] {key} is {value}.", remedy=f"It lies between {low} and {high}.")
