@@ -166,7 +166,7 @@ class _Preparation:
         hashes, targets = (kept.hashes, kept.targets) if every else (kept.hashes[kept.keep], kept.targets[kept.keep])
         classes = None if kept.classes is None else kept.classes[kept.keep]
         shares = self.spec.split
-        return divide(hashes, targets, classes, shares.validation, shares.test)
+        return divide(hashes, targets, classes, shares.validation, shares.test, shares.seed)
 
     def _write(self, recipe: passes.Recipe, kept: Kept, divided: Split, measured: Measured) -> None:
         splits = np.full(len(kept.keep), -1, np.int8)

@@ -15,7 +15,10 @@ _ENOUGH = 10  # rows without which a split says nothing
 
 @dataclass(frozen=True)
 class Split:
-    """Each row's split and hash, how it was made, and the sentence that says so."""
+    """Each row's split and hash, how it was made, and the sentence that says so.
+
+    The hashes hold no seed: a row keeps its own, whichever way the rows are divided.
+    """
 
     splits: np.ndarray
     hashes: np.ndarray
@@ -24,14 +27,14 @@ class Split:
 
 
 def divide(
-    hashes: np.ndarray, targets: np.ndarray, classes: np.ndarray | None, validation: float, test: float
+    hashes: np.ndarray, targets: np.ndarray, classes: np.ndarray | None, validation: float, test: float, seed: int = 0
 ) -> Split:
     """The split by row hash; where that leaves a split unusable, by hash and occurrence, then by rank of the hash."""
-    splits = by_share(hashes, validation, test)
+    splits = by_share(reseeded(hashes, seed), validation, test)
     if usable(splits, classes, validation, test):
         return Split(splits, hashes, "content", "Rows are split by a hash of their features: equal rows fall together.")
     mixed = with_occurrence(hashes, targets)
-    splits = by_share(mixed, validation, test)
+    splits = by_share(reseeded(mixed, seed), validation, test)
     if usable(splits, classes, validation, test) and len(np.unique(hashes)) < len(hashes):
         return Split(
             splits,
@@ -41,12 +44,17 @@ def divide(
             " and the count is part of the hash: equal rows may stand in different splits.",
         )
     return Split(
-        by_rank(mixed, classes, validation, test),
+        by_rank(reseeded(mixed, seed), classes, validation, test),
         mixed,
         "rank",
         "Splitting by hash left a split unusable, so rows are ranked by the hash within each class and cut at the"
         " shares asked for: a row's split depends on the other rows.",
     )
+
+
+def reseeded(hashes: np.ndarray, seed: int) -> np.ndarray:
+    """Hashes mixed again with a seed, one to one: equal ones stay equal, different ones different; 0 leaves them."""
+    return mix(hashes ^ mix(np.array([seed], np.uint64))) if seed else hashes
 
 
 def by_share(hashes: np.ndarray, validation: float, test: float) -> np.ndarray:
