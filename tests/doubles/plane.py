@@ -220,6 +220,7 @@ def with_income(plane: Plane) -> Plane:
         plane.artefact(f"bundles/income/{run}/metrics.json", METRICS)
         plane.artefact(f"bundles/income/{run}/card.html", f"<!doctype html><title>income {number}</title>")
         plane.artefact(f"bundles/income/{run}/card.json", {"model": "income", "version": number, "bad": float("nan")})
+    plane.artefact("bundles/income/r-two/search.json", SEARCH)
     row["runs"].insert(0, copy.deepcopy(REJECTED))
     plane.artefact("datasets/income/d-1/schema.json", SCHEMA)
     plane.registry.promote("income", 1, by="gate", why="first", pin=False)
@@ -314,6 +315,33 @@ METRICS: Item = {
         },
     },
     "warnings": [],
+}
+SEARCH: Item = {
+    "format": 1,
+    "winner": "tabm-1 and linear-1 together reach 0.31, tabm-1 alone 0.32.",
+    "score": "validation log loss",
+    "folds": 1,
+    "trials": [
+        {
+            **{"id": "tabm-1", "family": "tabm", "settings": {"learning_rate": 0.002, "dropout": 0.1, "epochs": 24}},
+            **{"rungs": [{"epochs": 8, "loss": 0.41}, {"epochs": 24, "loss": 0.32}], "loss": 0.32},
+            **{"state": "blended", "share": 0.75},
+            "curve": [
+                {"epoch": at, "train_loss": 0.5 / at, "validation_loss": 0.3 + 0.4 / at} for at in range(1, 25)
+            ],
+        },
+        {
+            **{"id": "linear-1", "family": "linear", "settings": {"learning_rate": 0.01, "epochs": 24}},
+            **{"rungs": [{"epochs": 8, "loss": 0.4}], "loss": 0.36, "state": "blended", "share": 0.25, "curve": []},
+        },
+        {
+            **{"id": "tabm-2", "family": "tabm", "settings": {"learning_rate": 0.03, "dropout": 0.0, "epochs": 24}},
+            **{"rungs": [{"epochs": 8, "loss": 0.9}], "loss": None, "state": "stopped", "share": None},
+            "curve": [{"epoch": 1, "train_loss": 2.0, "validation_loss": 1.9}],
+        },
+    ],
+    "blend": [{"id": "tabm-1", "share": 0.75}, {"id": "linear-1", "share": 0.25}],
+    "compilations": 2,
 }
 SCHEMA: Item = {
     "format": 1,

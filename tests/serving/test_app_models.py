@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from mangum import Mangum
-from tests.doubles.plane import CONTEXT, REJECTED, Plane, with_income
+from tests.doubles.plane import CONTEXT, REJECTED, SEARCH, Plane, with_income
 
 from tidemill.serving.app import shapes
 from tidemill.serving.app.plain import plain
@@ -66,6 +66,24 @@ def test_a_version_comes_with_its_metrics(plane: Plane) -> None:
     assert body["metrics"]["metrics"]["log_loss"]["value"] == 0.35
     versions = plane.client("predict").get("/models/income/versions").json()["versions"]
     assert [item["version"] for item in versions] == [2, 1]
+
+
+def test_a_version_tells_what_was_tried_for_it(plane: Plane) -> None:
+    body = plane.client("predict").get("/models/income/versions/2/search").json()
+    shapes.Searched.model_validate(body)
+    assert (body["model"], body["version"], body["search"]) == ("income", 2, SEARCH)
+
+
+def test_a_version_from_before_searches_were_kept_has_none(plane: Plane) -> None:
+    answer = plane.client("predict").get("/models/income/versions/1/search")
+    assert (answer.status_code, answer.json()["search"]) == (200, None)
+    assert plane.client().get("/models/income/versions/9/search").json()["code"] == "UNKNOWN_VERSION"
+    assert plane.client().get("/models/nothing/versions/1/search").json()["code"] == "UNKNOWN_MODEL"
+
+
+def test_a_search_that_is_no_json_is_a_bad_bundle_and_not_an_empty_one(plane: Plane) -> None:
+    plane.artefact("bundles/income/r-two/search.json", "[1, 2")
+    assert plane.client().get("/models/income/versions/2/search").json()["code"] == "BAD_BUNDLE"
 
 
 def test_logs_come_in_pages_that_neither_lose_nor_end_early(plane: Plane) -> None:

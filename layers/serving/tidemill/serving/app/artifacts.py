@@ -29,6 +29,14 @@ def read_json(world: World, key: str) -> dict[str, Any]:
     return value
 
 
+def search_of(world: World, key: str) -> dict[str, Any] | None:
+    """What was tried before a version was chosen; None for a bundle from before that was written down."""
+    try:
+        return read_json(world, key)
+    except NotFound:
+        return None
+
+
 def input_schema(world: World, model: str, dataset: str) -> dict[str, Any]:
     """The columns a row for predict has, and a row that can be sent as it stands, from the dataset's schema."""
     schema = read_json(world, f"datasets/{model}/{dataset}/schema.json")

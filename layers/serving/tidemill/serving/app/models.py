@@ -10,9 +10,9 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from tidemill.core.errors import NoChampion, NotFound
 from tidemill.serving.app import shapes
 from tidemill.serving.app.access import OPERATE, PREDICT, caller
-from tidemill.serving.app.artifacts import input_schema, read_json, read_text
+from tidemill.serving.app.artifacts import input_schema, read_json, read_text, search_of
 from tidemill.serving.app.parameters import ModelName, Number, Which
-from tidemill.serving.app.plain import public
+from tidemill.serving.app.plain import plain, public
 from tidemill.serving.app.world import Item, World
 
 LATEST_RUNS = 10
@@ -49,6 +49,14 @@ def routes(world: World) -> APIRouter:
         registry.model(name)
         item = registry.version(name, number)
         return JSONResponse({**public(item), "metrics": public(read_json(world, _file(item, "metrics.json")))})
+
+    @router.get("/models/{model}/versions/{number}/search", response_model=shapes.Searched, openapi_extra=PREDICT)
+    def get_search(name: ModelName, number: Number) -> JSONResponse:
+        """Show what was tried before a version was chosen: every trial, its losses, its share in the model."""
+        registry.model(name)
+        item = registry.version(name, number)
+        found = search_of(world, _file(item, "search.json"))
+        return JSONResponse({"model": name, "version": number, "search": plain(found)})
 
     @router.get(
         "/models/{model}/card",
