@@ -95,11 +95,15 @@ def spec_text(path: Path | None, target: str | None, task: str | None) -> str | 
 
 
 def to_toml(spec: Spec) -> str:
-    """A specification as TOML: JSON writes its strings, numbers, booleans and lists the same way."""
+    """A specification as TOML: JSON writes its strings, numbers, booleans and lists the same way.
+
+    TOML has no null: what is None is left out, which reads back as None.
+    """
     lines = []
     for section, values in spec.to_json().items():
         lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+        given = {key: value for key, value in values.items() if value is not None}
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
     return "\n".join(lines).replace("\x7f", "\\u007f") + "\n"
 
 
