@@ -77,7 +77,10 @@ def test_a_specification_is_checked_and_written_beside_the_place_of_the_file() -
     assert plane.s3.objects == {(DATA, f"uploads/income/{body['upload']}/tidemill.toml"): text.encode()}
 
 
-@pytest.mark.parametrize("text", ["[data", "[dta]\n", "[train]\nepochs = -1\n", "a = " + "[" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    ["[data", "[dta]\n", "[train]\nepochs = -1\n", "[decision]\nfalse_positive = 1\n", "a = " + "[" * 5000],
+)
 def test_a_specification_that_cannot_be_followed_is_refused_and_not_written(text: str) -> None:
     plane = Plane()
     answer = plane.client().post("/uploads", json={**GOOD, "spec": text})

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tidemill.core import decision
 from tidemill.core.clock import now
 from tidemill.core.errors import BadSpec, BadTable, Conflict, NotFound, TidemillError
 from tidemill.core.events import Bus
@@ -91,6 +92,7 @@ def _dataset(upload: Upload, uploads: Storage, artifacts: Storage, spec: Spec, w
             f"{upload.key} was deleted before it could be read.", code="UPLOAD_GONE", remedy="Upload it again."
         ) from error
     prepared = prepare(source, upload.filename, spec, work / "dataset", model=upload.model)
+    decision.check(spec.decision, prepared.schema)
     prefix = f"datasets/{upload.model}/{prepared.dataset}/"
     if artifacts.read_json_or_none(prefix + "MANIFEST.json") is None:
         artifacts.write_folder(prepared.folder, prefix)
@@ -105,9 +107,11 @@ def _read_spec(uploads: Storage, upload: Upload) -> Spec:
         except NotFound:
             continue
         try:
-            return Spec.from_toml(body.decode("utf-8-sig"))
+            spec = Spec.from_toml(body.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise BadSpec(f"{key} is not UTF-8: {error}", remedy="Save it as UTF-8.") from error
+        decision.check(spec.decision)  # before the file is read: half a pair of costs is wrong whatever it holds
+        return spec
     return Spec()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from tidemill.core import decision
 from tidemill.core.errors import BadRequest, BadSpec, TooLarge
 from tidemill.core.limits import LIMITS
 from tidemill.core.names import check_model
@@ -90,7 +91,7 @@ def new_upload(now_ms: int | None = None) -> str:
 def _write_spec(world: World, folder: str, text: str) -> None:
     """Check a specification and lay it beside the place of the file, before the file can come."""
     try:
-        Spec.from_toml(text)
+        decision.check(Spec.from_toml(text).decision)
     except RecursionError:
         raise BadSpec("tidemill.toml is nested too deeply.", remedy="It needs one level of tables only.") from None
     world.data.write_bytes(f"{folder}/{SPEC_NAME}", text.encode(), "application/toml")
