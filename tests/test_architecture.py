@@ -44,7 +44,7 @@ LIBRARIES: dict[str, set[str]] = {
 }
 
 # the hot path: what predict.py may load before its first answer
-HOT = ["session", "predictor", "explainer", "payloads", "signer", "pointers", "bundles", "door"]
+HOT = ["session", "predictor", "explainer", "doubt", "payloads", "signer", "pointers", "bundles", "door"]
 
 
 def imports_of(path: Path) -> set[str]:

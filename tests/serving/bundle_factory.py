@@ -12,8 +12,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from tidemill.core import manifest
+from tidemill.core.calibration import Calibration
 from tidemill.core.features import Columns, Program, fit
-from tidemill.core.spec import Spec
+from tidemill.core.outputs import Outputs, fit_outputs
+from tidemill.core.spec import Decision, Spec
 
 Array = np.ndarray[Any, Any]
 
@@ -57,8 +59,44 @@ def weights(task: str, width: int, seed: int, labels: tuple[str, ...]) -> tuple[
     return random.normal(0, 0.5, (width, outputs)).astype(np.float32), random.normal(0, 0.5, outputs).astype(np.float32)
 
 
-def make(folder: Path, task: str = "binary", *, seed: int = 0, labels: tuple[str, ...] = LABELS, **fields: Any) -> Path:
-    """Write a whole bundle and its manifest; `seed` makes another version."""
+def spread(x_nf: Array) -> Array:
+    """The spread that the regression model estimates: half of the first feature's size, and one."""
+    return np.abs(x_nf[:, 0]) / 2 + 1
+
+
+def learned(
+    task: str,
+    labels: tuple[str, ...] = LABELS,
+    *,
+    rows: int = 400,
+    spreads: bool = False,
+    costs: Decision | None = None,
+) -> Outputs:
+    """Outputs fitted on rows whose errors are drawn; with `spreads`, of a model made with `spreads`."""
+    random = np.random.default_rng(rows)
+    if task == "regression":
+        value_n, spread_n = random.normal(0, 3, rows), random.uniform(1, 2, rows)
+        y_n, given = value_n + random.normal(0, 1, rows) * spread_n, spread_n if spreads else None
+        return fit_outputs(task, (), y_n, value_n, given, Calibration(), costs or Decision())
+    p_nk = random.dirichlet(np.ones(len(labels)), rows)
+    y_n = (p_nk.cumsum(1) < random.random((rows, 1))).sum(1).clip(0, len(labels) - 1)
+    return fit_outputs(task, labels, y_n, p_nk, None, Calibration(), costs or Decision())
+
+
+def make(
+    folder: Path,
+    task: str = "binary",
+    *,
+    seed: int = 0,
+    labels: tuple[str, ...] = LABELS,
+    outputs: Outputs | None = None,
+    spreads: bool = False,
+    **fields: Any,
+) -> Path:
+    """Write a whole bundle and its manifest.
+
+    `seed` makes another version, `outputs` writes outputs.json, `spreads` gives a regression model its second output.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     fitted = program(seed)
     labels = () if task == "regression" else labels
@@ -67,22 +105,34 @@ def make(folder: Path, task: str = "binary", *, seed: int = 0, labels: tuple[str
     (folder / "features.json").write_text(json.dumps(fitted.to_json()))
     target = "price" if task == "regression" else "income"
     (folder / "labels.json").write_text(json.dumps({"task": task, "target": target, "labels": labels}))
-    _save(folder / "model.onnx", _answer_graph(task, w_fk, b_k))
+    _save(folder / "model.onnx", _answer_graph(task, w_fk, b_k, spreads))
+    if outputs is not None:
+        (folder / "outputs.json").write_text(json.dumps(outputs.to_json()))
     _save(folder / "explain.onnx", _explain_graph(task, w_fk, b_k))
     manifest.write(folder, "bundle", **{"model": "income", "run": "r-1", **fields})
     return folder
 
 
-def _answer_graph(task: str, w_fk: Array, b_k: Array) -> onnx.GraphProto:
+def _answer_graph(task: str, w_fk: Array, b_k: Array, spreads: bool) -> onnx.GraphProto:
     f, k = w_fk.shape
     name = "value" if task == "regression" else "probabilities"
+    names, second, constants = ([name, "spread"], *_spread_nodes(f)) if spreads else ([name], [], [])
     return helper.make_graph(
-        _score_nodes(task, name),
+        [*_score_nodes(task, name), *second],
         "model",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", f])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", k])],
-        _stored(w_fk, b_k),
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", k]) for output in names],
+        [*_stored(w_fk, b_k), *constants],
     )
+
+
+def _spread_nodes(f: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """What `spread` computes: |x| times a matrix that takes half of the first feature, and one."""
+    half = np.zeros((f, 1), np.float32)
+    half[0] = 0.5
+    nodes = [helper.make_node("Abs", ["x"], ["size"]), helper.make_node("Gemm", ["size", "half", "one"], ["spread"])]
+    held = {"half": half, "one": np.ones(1, np.float32)}
+    return nodes, [onnx.numpy_helper.from_array(value, name) for name, value in held.items()]
 
 
 def _score_nodes(task: str, name: str) -> list[onnx.NodeProto]:

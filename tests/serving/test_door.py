@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.serving import bundle_factory as factory
 from tests.serving.fake_aws import BUCKET, KEY, TABLE, FakeAws, running
 
+from tidemill.core.spec import Decision
 from tidemill.serving import door as module
 from tidemill.serving.bundles import Bundles
 from tidemill.serving.door import Door
@@ -83,6 +84,24 @@ def test_explanations_stand_beside_the_predictions(world: World) -> None:
     assert world.ask({"rows": ROWS, "target": "rich"}, "explain")[0] == 422
 
 
+def test_doubt_and_decisions_go_through_the_door(world: World, tmp_path: Path) -> None:
+    values = factory.make(
+        tmp_path / "v", "regression", outputs=factory.learned("regression", spreads=True), spreads=True
+    )
+    labels = factory.make(tmp_path / "l", outputs=factory.learned("binary", costs=Decision(1.0, 4.0)))
+    world.aws.put_bundle(values, "price", "r-1", 1)
+    world.aws.put_bundle(labels, "wage", "r-1", 1)
+    status, body = world.ask({"rows": ROWS, "interval": 0.9}, model="price")
+    assert status == 200 and all(item["low"] < item["value"] < item["high"] for item in body["predictions"])
+    status, body = world.ask({"rows": ROWS, "set": 0.9}, model="wage")
+    assert status == 200 and all(item["label"] in item["set"] for item in body["predictions"])
+    assert {item["decision"]["threshold"] for item in body["predictions"]} == {0.2}
+    status, body = world.ask({"rows": ROWS, "interval": 0.7}, model="price")
+    assert (status, body["code"], body["levels"]) == (422, "UNKNOWN_LEVEL", [0.5, 0.8, 0.9, 0.95, 0.99])
+    assert world.ask({"rows": ROWS, "set": 0.9}, model="price")[1]["code"] == "WRONG_KIND"
+    assert world.ask({"rows": ROWS, "set": 0.9})[0] == 404
+
+
 def test_warm_requests_touch_nothing_but_memory(world: World) -> None:
     world.ask()
     world.aws.calls.clear()
@@ -137,7 +156,7 @@ def test_no_request_fails_while_the_champion_changes_fifty_times(world: World, m
     folders = [made, factory.make(tmp_path / "new", seed=1)]
     seen = []
     for move in range(50):
-        world.aws.put_bundle(folders[move % 2], "income", f"r-{move}", 10 + move)
+        world.aws.put_bundle(folders[move % 2], "income", f"r-{10 + move}", 10 + move)
         world.now += ALIAS_S + 0.1
         status, body = world.ask(verb="explain" if move % 3 else "predict")
         seen.append((status, body["version"]))
@@ -157,7 +176,7 @@ def test_threads_may_share_a_door_while_the_champion_changes(world: World, made:
     for thread in threads:
         thread.start()
     for move in range(20):
-        world.aws.put_bundle(folders[move % 2], "income", f"r-{move}", 10 + move)
+        world.aws.put_bundle(folders[move % 2], "income", f"r-{10 + move}", 10 + move)
         world.now += ALIAS_S + 0.1
         time.sleep(0.02)
     ended.set()

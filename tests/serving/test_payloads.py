@@ -74,6 +74,19 @@ def test_only_explain_takes_a_target() -> None:
         read(b'{"row": {}, "target": 1}', "explain")
 
 
+def test_only_predict_takes_levels() -> None:
+    assert read(b'{"row": {}, "interval": 0.9}', "predict") == payloads.Payload([{}], None, 0.9, None)
+    assert read(b'{"row": {}, "set": 0.8}', "predict") == payloads.Payload([{}], None, None, 0.8)
+    assert read(b'{"row": {}, "set": null, "interval": null}', "predict") == payloads.Payload([{}])
+    for name in ("interval", "set"):
+        for wrong in (b'"0.9"', b"true", b"[0.9]", b"{}"):
+            with pytest.raises(BadBody, match=f"{name} is ") as caught:
+                read(b'{"row": {}, "' + name.encode() + b'": ' + wrong + b"}", "predict")
+            assert caught.value.code == "BAD_LEVEL" and f'"{name}": 0.9' in caught.value.remedy
+        with pytest.raises(BadBody, match=f"'{name}' beside"):
+            read(b'{"row": {}, "' + name.encode() + b'": 0.9}', "explain")
+
+
 def test_bodies_and_rows_have_limits() -> None:
     with pytest.raises(TooLarge, match=f"{payloads.MAX_BODY_BYTES} are read"):
         read(b" " * (payloads.MAX_BODY_BYTES + 1), "predict")

@@ -29,7 +29,7 @@ from tidemill.core.errors import (
 )
 from tidemill.core.names import check_model
 from tidemill.core.settings import Settings
-from tidemill.serving import payloads
+from tidemill.serving import doubt, payloads
 from tidemill.serving.bundles import Bundles
 from tidemill.serving.explainer import explain
 from tidemill.serving.pointers import Pointers
@@ -97,10 +97,12 @@ class Door:
         note.update(version=version, rows=len(payload.rows))
         predictor = self.bundles.predictor(model, bundle, explain=verb == "explain")
         value: dict[str, Any] = {"model": model, "version": version}
-        if verb == "predict":
+        if verb == "explain":
+            value["predictions"], value["explanations"] = explain(predictor, payload.rows, payload.target)
+        elif payload.interval is None and payload.set is None:
             value["predictions"] = predictor.predict(payload.rows)
         else:
-            value["predictions"], value["explanations"] = explain(predictor, payload.rows, payload.target)
+            value["predictions"] = doubt.predict(predictor, payload.rows, payload.interval, payload.set)
         return _text(value)
 
 

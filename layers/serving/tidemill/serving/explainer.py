@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.errors import NotFound, SchemaMismatch
-from tidemill.serving.predictor import DIGITS, Array, Predictor, Row
+from tidemill.serving.predictor import Array, Predictor, Row, short
 
 CHUNK_VALUES = 1 << 16  # features per run: the graph follows some 16 steps a row and keeps their activations
 
@@ -31,8 +31,8 @@ def explain(
     explanations = [
         {
             "target": predictor.labels[best] if predictor.labels else predictor.target,
-            "baseline": _short(baseline),
-            "prediction": _short(prediction),
+            "baseline": short(baseline),
+            "prediction": short(prediction),
             "contributions": _sorted(predictor.program.columns, row, contribution_c),
         }
         for row, best, baseline, prediction, contribution_c in zip(
@@ -78,11 +78,7 @@ def _run(predictor: Predictor, x_nf: Array, target_nk: Array) -> tuple[Array, Ar
 
 def _sorted(columns: Sequence[str], row: Row, contribution_c: list[float]) -> list[dict[str, Any]]:
     told = [
-        {"column": column, "value": row[column], "contribution": _short(contribution)}
+        {"column": column, "value": row[column], "contribution": short(contribution)}
         for column, contribution in zip(columns, contribution_c, strict=True)
     ]
     return sorted(told, key=lambda item: -abs(item["contribution"]))
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -15,14 +15,22 @@ MAX_ROWS_EXPLAINED = 1_000  # an explanation costs some 50 predictions and 20 ti
 
 @dataclass(frozen=True)
 class Payload:
-    """The rows of a request, and the label to explain (None: the predicted one)."""
+    """The rows of a request, and the label to explain (None: the predicted one) or the levels of doubt asked for."""
 
     rows: list[dict[str, Any]]
     target: str | None = None
+    interval: float | None = None
+    set: float | None = None
+
+
+_KNOWN = {"predict": {"rows", "row", "interval", "set"}, "explain": {"rows", "row", "target"}}
 
 
 def read(body: bytes, verb: str) -> Payload:
-    """Read {"rows": [{...}]} or {"row": {...}}, for explain also "target"; raises BadRequest or TooLarge."""
+    """Read {"rows": [{...}]} or {"row": {...}}, for predict also "interval" or "set", for explain "target".
+
+    Raises BadRequest, BadBody or TooLarge.
+    """
     if len(body) > MAX_BODY_BYTES:
         raise TooLarge(
             f"The body has {len(body)} bytes; {MAX_BODY_BYTES} are read.",
@@ -30,10 +38,13 @@ def read(body: bytes, verb: str) -> Payload:
             limit_bytes=MAX_BODY_BYTES,
         )
     value = _parse(body)
-    known = {"rows", "row"} | ({"target"} if verb == "explain" else set())
+    known = _KNOWN[verb]
     if not isinstance(value, dict) or not value.keys() <= known:
         raise _shape(value, known)
-    return Payload(_rows(value, MAX_ROWS if verb == "predict" else MAX_ROWS_EXPLAINED), _target(value))
+    rows = _rows(value, MAX_ROWS if verb == "predict" else MAX_ROWS_EXPLAINED)
+    if len(value) == 1:
+        return Payload(rows)
+    return Payload(rows, _target(value), _level(value, "interval"), _level(value, "set"))
 
 
 def _rows(value: dict[str, Any], limit: int) -> list[dict[str, Any]]:
@@ -61,6 +72,13 @@ def _target(value: dict[str, Any]) -> str | None:
     if target is not None and not isinstance(target, str):
         raise BadBody(f"target is {_kind(target)}.", code="BAD_TARGET", remedy="target is one of the model's labels.")
     return target
+
+
+def _level(value: dict[str, Any], name: str) -> float | None:
+    level = value.get(name)
+    if level is not None and (isinstance(level, bool) or not isinstance(level, (int, float))):
+        raise BadBody(f"{name} is {_kind(level)}.", code="BAD_LEVEL", remedy=f'Send a share of rows: "{name}": 0.9.')
+    return level
 
 
 def _parse(body: bytes) -> Any:

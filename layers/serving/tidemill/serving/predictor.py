@@ -17,6 +17,8 @@ import onnxruntime as ort
 
 from tidemill.core.errors import BadBundle
 from tidemill.core.features.program import Program
+from tidemill.core.outputs import NAME as OUTPUTS
+from tidemill.core.outputs import Outputs
 from tidemill.serving.session import open_session
 
 Array = np.ndarray[Any, Any]
@@ -36,6 +38,7 @@ class Predictor:
     target: str
     labels: tuple[str, ...]
     session: ort.InferenceSession
+    outputs: Outputs | None = None  # bundles made before there were any have none
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
@@ -44,7 +47,8 @@ class Predictor:
             program = Program.from_json(json.loads((folder / "features.json").read_text()))
             answers = json.loads((folder / "labels.json").read_text())
             session = open_session(folder / "model.onnx")
-            loaded = cls(folder, program, answers["task"], answers["target"], tuple(answers["labels"]), session)
+            known = Outputs.from_json(json.loads(path.read_text())) if (path := folder / OUTPUTS).is_file() else None
+            loaded = cls(folder, program, answers["task"], answers["target"], tuple(answers["labels"]), session, known)
         except BadBundle:
             raise
         except Exception as error:  # ONNX Runtime raises many types, none of them public
@@ -73,27 +77,52 @@ class Predictor:
         return score_nk[:, 0] if self.task == "regression" else score_nk
 
     def scores(self, x_nf: Array) -> Array:
-        """The output of the model, float32 (n, k) or (n, 1); raises BadBundle for answers that are no numbers."""
+        """What the model answers, float32 (n, k) or (n, 1); raises BadBundle for answers that are no numbers."""
+        return self.run(self.answered, x_nf)[0]
+
+    def run(self, names: list[str], x_nf: Array) -> list[Array]:
+        """Outputs of the graph by name; raises BadBundle for what is no number."""
         step = max(1, CHUNK_VALUES // max(1, x_nf.shape[1]))
-        parts = [self.session.run(None, {"x": x_nf[i : i + step]})[0] for i in range(0, len(x_nf), step)]
-        score_nk: Array = parts[0] if len(parts) == 1 else np.concatenate([self._no_scores, *parts])
-        if not np.isfinite(score_nk).all():
-            raise BadBundle(
-                "The model answered with something that is no number.", remedy="Go back to a version before."
-            )
-        return score_nk
+        parts = [self.session.run(names, {"x": x_nf[i : i + step]}) for i in range(0, len(x_nf), step)]
+        if len(parts) != 1:
+            parts = [[np.concatenate([self._no_scores, *(part[at] for part in parts)]) for at in range(len(names))]]
+        for values in parts[0]:
+            if not np.isfinite(values).all():
+                raise BadBundle(
+                    "The model answered with something that is no number.", remedy="Go back to a version before."
+                )
+        found: list[Array] = parts[0]
+        return found
+
+    @cached_property
+    def answered(self) -> list[str]:
+        """The output that is the answer; others say how far off it may be."""
+        return [self.session.get_outputs()[0].name]
 
     def answers(self, score_nk: Array) -> list[dict[str, Any]]:
         """Scores as the API shows them."""
         if self.task == "regression":
-            return [{"value": float(f"{value:.{DIGITS}g}")} for value in score_nk[:, 0].tolist()]
+            return [{"value": short(value)} for value in score_nk[:, 0].tolist()]
         labels = self.labels
         best_n = score_nk.argmax(axis=1).tolist()
         shown_nk = np.round(score_nk.astype(np.float64), DIGITS).tolist()
-        return [
+        shown: list[dict[str, Any]] = [
             {"label": labels[best], "probabilities": dict(zip(labels, shown_k, strict=True))}
             for best, shown_k in zip(best_n, shown_nk, strict=True)
         ]
+        if self.rule is not None:
+            place, threshold, told = self.rule
+            for item, p in zip(shown, score_nk[:, place].tolist(), strict=True):
+                item["decision"] = {"act": p >= threshold, **told}
+        return shown
+
+    @cached_property
+    def rule(self) -> tuple[int, float, dict[str, Any]] | None:
+        """The place of the label to act on, the probability from which to act, and both as the API shows them."""
+        if self.outputs is None or self.outputs.decision is None:
+            return None
+        label, threshold = self.outputs.decision.positive, self.outputs.decision.threshold
+        return self.labels.index(label), threshold, {"threshold": short(threshold), "label": label}
 
     @property
     def _no_scores(self) -> Array:
@@ -109,3 +138,24 @@ class Predictor:
                 f"features.json gives {wanted} and labels.json asks for {answers}.",
                 remedy="Train again.",
             )
+        self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        """Compare outputs.json with the graph and the labels."""
+        learned = self.outputs
+        if learned is None:
+            return
+        named, rule = [output.name for output in self.session.get_outputs()], learned.decision
+        wrong = {
+            f"is of a {learned.task} model, labels.json of a {self.task} one": learned.task != self.task,
+            "needs the output 'spread', which model.onnx lacks": learned.normalised and "spread" not in named,
+            "acts on a label that labels.json lacks": rule is not None and rule.positive not in self.labels,
+        }
+        for what, is_so in wrong.items():
+            if is_so:
+                raise BadBundle(f"{OUTPUTS} {what}.", remedy="Train again.")
+
+
+def short(value: float) -> float:
+    """A number without the digits that a float32 does not hold."""
+    return float(f"{value:.{DIGITS}g}")

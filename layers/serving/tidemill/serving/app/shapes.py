@@ -50,15 +50,31 @@ class Upload(Shown):
     max_bytes: int
 
 
-class PredictRequest(Request):
-    """Rows to predict: `rows` for many, `row` for one."""
+class RowsRequest(Request):
+    """The base of the bodies with rows: `rows` for many, `row` for one."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"rows": [ROW_EXAMPLE]}})
     rows: list[Row] | None = None
     row: Row | None = None
 
 
-class ExplainRequest(PredictRequest):
+class PredictRequest(RowsRequest):
+    """Rows to predict: `rows` for many, `row` for one."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"rows": [ROW_EXAMPLE]}})
+    interval: float | None = Field(
+        None,
+        description="For a model of values: add `low` and `high`, between which the truth lies in this share of rows; "
+        "0.5, 0.8, 0.9, 0.95 or 0.99.",
+    )
+    label_set: float | None = Field(
+        None,
+        alias="set",
+        description="For a model of labels: add `set`, the labels among which the truth is in this share of rows; "
+        "0.5, 0.8, 0.9, 0.95 or 0.99.",
+    )
+
+
+class ExplainRequest(RowsRequest):
     """Rows to explain, and for which label (the predicted one when left out)."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"rows": [ROW_EXAMPLE], "target": ">50K"}})
@@ -229,7 +245,11 @@ class Logs(Shown):
 
 
 class Predictions(Shown):
-    """One prediction a row: a label with probabilities, or a value."""
+    """One prediction a row: a label with probabilities, or a value.
+
+    With `set` or `interval` in the request also `set`, or `low` and `high`; where the model was trained with the costs
+    of wrong answers also `decision`: whether to `act` as if the row had `label`, whose probability reaches `threshold`.
+    """
 
     model_config = ConfigDict(
         extra="allow",
