@@ -62,6 +62,43 @@ def test_many_rows_go_in_portions_and_come_back_as_one(run: Any) -> None:
     assert found["version"] == 2
 
 
+def heading_and_row(text: str) -> tuple[str, str]:
+    lines = text.splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("row"))
+    return lines[at], lines[at + 1]
+
+
+def test_an_interval_is_asked_for_and_shown(run: Any) -> None:
+    run.plane.answer = {"model": "price", "version": 1, "predictions": [{"value": 7.5, "low": 6.25, "high": 8.75}]}
+    result = run("predict", "price", "--row", ROW, "--interval", "0.9")
+    assert result.exit_code == 0
+    assert sent(run) == [{"rows": [json.loads(ROW)], "interval": 0.9}]
+    heading, row = heading_and_row(result.stdout)
+    assert heading.split() == ["row", "prediction", "low", "high"]
+    assert row.split() == ["1", "7.5", "6.25", "8.75"]
+
+
+def test_a_set_and_a_decision_are_shown(run: Any) -> None:
+    item = {**PREDICTION, "set": ["<=50K", ">50K"], "decision": {"act": False, "threshold": 0.2, "label": ">50K"}}
+    run.plane.answer = {"model": "income", "version": 1, "predictions": [item]}
+    result = run("predict", "income", "--row", ROW, "--set", "0.95")
+    assert sent(run) == [{"rows": [json.loads(ROW)], "set": 0.95}]
+    heading, row = heading_and_row(result.stdout)
+    assert heading.split() == ["row", "prediction", "set", "decision"]
+    assert "<=50K, >50K" in row and row.rstrip().endswith("do not act (>50K from 0.2)")
+
+
+def test_columns_that_no_answer_has_are_not_shown(run: Any) -> None:
+    heading, _ = heading_and_row(run("predict", "income", "--row", ROW).stdout)
+    assert heading.split() == ["row", "prediction"]
+
+
+@pytest.mark.parametrize("words", [["--interval", "wide"], ["--set", ""]])
+def test_a_level_that_is_no_number_is_refused_before_it_is_sent(run: Any, words: list[str]) -> None:
+    assert run("predict", "income", "--row", ROW, *words).exit_code == 2
+    assert not run.plane.events
+
+
 @pytest.mark.parametrize("beside", [True, False])
 def test_an_explanation_is_a_table_with_bars(run: Any, beside: bool) -> None:
     run.plane.answer = {"model": "income", "version": 2, "predictions": [PREDICTION if beside else EXPLAINED]}

@@ -26,11 +26,24 @@ def rows_options(command: Command) -> Command:
 @click.command()
 @click.argument("model")
 @rows_options
+@click.option("--interval", type=float, help="Add the bounds that hold the true value in this share of rows: 0.9.")
+@click.option(
+    "--set", "label_set", type=float, help="Add the labels that hold the true one in this share of rows: 0.9."
+)
 @json_option
 @pass_session
-def predict(session: Session, model: str, row: str | None, file: str | None, limit: int | None) -> None:
+def predict(
+    session: Session,
+    model: str,
+    row: str | None,
+    file: str | None,
+    limit: int | None,
+    interval: float | None,
+    label_set: float | None,
+) -> None:
     """Predict rows with MODEL's version in service."""
-    found = ask(session, model, "predict", read_rows(row, file)[:limit], {})
+    levels = {name: level for name, level in (("interval", interval), ("set", label_set)) if level is not None}
+    found = ask(session, model, "predict", read_rows(row, file)[:limit], levels)
     show_predictions(session.screen, found)
     session.screen.document(found)
 
@@ -63,12 +76,32 @@ def ask(session: Session, model: str, verb: str, rows: list[Item], more: Item) -
 
 
 def show_predictions(screen: Screen, found: Item) -> None:
-    """A line a row: the label and its probability, or the value."""
+    """A line a row: the label and its probability, or the value; then what else the answers hold."""
     predictions = found.get("predictions", [])
-    rows = [(place, *_shown(item)) for place, item in enumerate(predictions[:SHOWN], start=1)]
-    screen.table(["row", "prediction", ""], rows, f"{found.get('model')} version {found.get('version')}")
+    more = [name for name in MORE if any(name in item for item in predictions)]
+    rows = [
+        (place, *_shown(item), *(MORE[name](item.get(name)) for name in more))
+        for place, item in enumerate(predictions[:SHOWN], start=1)
+    ]
+    screen.table(["row", "prediction", "", *more], rows, f"{found.get('model')} version {found.get('version')}")
     if len(predictions) > SHOWN:
         screen.say(f"... and {len(predictions) - SHOWN} more rows; --json prints all.")
+
+
+def _decision(value: Any) -> str:
+    """What to do about a row, and the rule that says so."""
+    if not isinstance(value, dict):
+        return "-"
+    rule = f"{value.get('label')} from {number(value.get('threshold'))}"
+    return f"act ({rule})" if value.get("act") else f"do not act ({rule})"
+
+
+MORE: dict[str, Callable[[Any], str]] = {  # columns that only some answers have
+    "low": number,
+    "high": number,
+    "set": lambda labels: ", ".join(map(str, labels or [])),
+    "decision": _decision,
+}
 
 
 def _shown(item: Item) -> tuple[str, str]:
