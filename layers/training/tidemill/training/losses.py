@@ -86,7 +86,7 @@ def _sigmoid(out_bk: jax.Array, y_b: jax.Array) -> jax.Array:
 
 def _huber(out_b: jax.Array, target_b: jax.Array) -> jax.Array:
     """Half the square of a small error, the distance less a half of a large one (Huber 1964)."""
-    loss_b: jax.Array = optax.losses.huber_loss(out_b, target_b, HUBER_DELTA)
+    loss_b: jax.Array = optax.losses.huber_loss(out_b, target_b, delta=HUBER_DELTA)
     return loss_b
 
 
