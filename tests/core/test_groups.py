@@ -122,6 +122,17 @@ def test_numbers_are_cut_into_quarters_and_few_numbers_stay_themselves() -> None
     assert None not in set(skewed)
 
 
+def test_groups_of_numbers_stand_from_low_to_high() -> None:
+    age_n = np.random.default_rng(1).integers(18, 70, 400).astype(float)
+    age_n[:30] = np.nan
+    y_n, p_nk, _ = table()
+    (told,) = group_report("binary", LABELS, y_n, p_nk, {"age": age_n})
+    levels = [item["level"] for item in told["groups"]]
+    assert levels[-1] == "(missing)"
+    lows = [float(level.split()[0]) for level in levels[:-1]]
+    assert lows == sorted(lows) and len(lows) == 4
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=60, max_size=120), st.integers(0, 99))
 def test_no_row_is_lost_and_no_small_group_shown(side: list[str | None], seed: int) -> None:

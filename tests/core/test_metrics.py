@@ -217,3 +217,20 @@ def test_learning_by_heart_is_called_overfitting_and_a_small_gap_is_not() -> Non
     arguments: Any = ("regression", [], y_n, y_n + rng.normal(size=500))
     assert "OVERFIT" in codes(evaluation.evaluate(*arguments, baseline=np.zeros(2), train_value=0.2))
     assert "OVERFIT" not in codes(evaluation.evaluate(*arguments, baseline=np.zeros(2), train_value=0.9))
+
+
+def test_warnings_write_large_numbers_as_people_do() -> None:
+    rng = np.random.default_rng(0)
+    y_n = 11_210.4 * rng.normal(size=400)
+    report = evaluation.evaluate("regression", [], y_n, 0.5 * rng.permutation(y_n), baseline=np.zeros(2))
+    message = next(w["message"] for w in report["warnings"] if w["code"] == "NOT_BETTER_THAN_BASELINE")
+    assert "e+" not in message
+    rmse = report["metrics"]["rmse"]["value"]
+    assert f"RMSE {round(rmse, -1):,.0f} is not" in message
+
+
+def test_few_training_rows_are_told_where_their_number_is_known() -> None:
+    y_n, p_nk = classes(3, 2, rows=1000)
+    for rows, told in ((None, False), (499, True), (500, False)):
+        report = evaluation.evaluate("binary", BINARY, y_n, p_nk, baseline=np.array([0.5, 0.5]), train_rows=rows)
+        assert ("FEW_TRAIN_ROWS" in codes(report)) is told

@@ -349,11 +349,12 @@ def test_a_card_is_written_with_the_least_of_facts(tmp_path: Path) -> None:
     Page(written(tmp_path, given)[0])
 
 
-def test_losses_of_two_units_are_not_drawn_on_one_axis() -> None:
+def test_both_losses_are_drawn_however_far_they_lie_apart() -> None:
     history = [{"epoch": at, "train_loss": 0.5 / at, "validation_loss": 30_000.0 + at} for at in range(1, 5)]
-    drawn = plots.learning(history)
-    assert drawn and "validation" in drawn and "training" not in drawn
-    assert "training and validation" in str(plots.learning([{**item, "train_loss": 40_000.0} for item in history]))
+    drawn = str(plots.learning(history, "RMSE"))
+    assert "RMSE by epoch (training and validation rows)" in drawn and "RMSE, logarithmic" in drawn
+    near = [{"epoch": at, "train_loss": 0.5 / at, "validation_loss": 0.6 / at} for at in range(1, 5)]
+    assert "logarithmic" not in str(plots.learning(near)) and str(plots.learning(near)).count('class="line') == 4
 
 
 def test_every_setting_of_the_specification_has_a_meaning() -> None:

@@ -16,6 +16,7 @@ from tidemill.core.metrics import Metric, confusion, metrics_of, resamples, row_
 Array = NDArray[Any]
 
 INTERVAL = (2.5, 97.5)  # percentiles of the 95 % bootstrap interval
+FEW_TRAIN_ROWS = 500  # training rows below which another sample of rows would give a noticeably other model
 FEW_ROWS = 200  # test rows below which intervals are too wide to choose models by
 RARE = 0.10  # share of rows below which a class is rare
 CURVE_POINTS = 101
@@ -32,13 +33,15 @@ def evaluate(
     baseline: Array,
     seed: int = 0,
     train_value: float | None = None,
+    train_rows: int | None = None,
     history: Sequence[Mapping[str, float]] = (),
     split: str = "test",
 ) -> dict[str, Any]:
     """Judge scores against the truth; the result is metrics.json.
 
     `y_true` holds class numbers (or label strings) or values, `scores` [n, k] probabilities or [n] values,
-    `baseline` what baseline_of gave for the training rows, `train_value` the primary metric on those.
+    `baseline` what baseline_of gave for the training rows, `train_value` the primary metric on those,
+    `train_rows` their number.
     """
     y_n, scores = _truth(task, labels, y_true), _scores(task, scores)
     trivial = _trivial(task, baseline, len(y_n))
@@ -56,7 +59,10 @@ def evaluate(
         "history": [dict(entry) for entry in history],
     }
     report |= _residuals(y_n, scores, seed) if task == "regression" else _class_report(labels, y_n, scores)
-    report["warnings"] = _warnings(task, labels, y_n, scores, trivial, baseline, measured, train_value, seed)
+    report["warnings"] = [
+        *_warnings(task, labels, y_n, scores, trivial, baseline, measured, train_value, seed),
+        *few_train_rows(train_rows),
+    ]
     return report
 
 
@@ -179,6 +185,14 @@ def _warnings(
     return [{"code": code, "message": message} for code, message in found.items() if message]
 
 
+def few_train_rows(rows: int | None) -> list[dict[str, str]]:
+    """The warning that there are too few training rows, if there are."""
+    if rows is None or rows >= FEW_TRAIN_ROWS:
+        return []
+    message = f"Only {rows} training rows: another sample of rows would give a noticeably other model."
+    return [{"code": "FEW_TRAIN_ROWS", "message": message}]
+
+
 def _few_rows(rows: int) -> str:
     if rows >= FEW_ROWS:
         return ""
@@ -225,4 +239,5 @@ def _overfit(primary: Metric, numbers: Mapping[str, Any], train_value: float | N
 
 
 def _short(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4g}"
+    """Four significant digits as people write them: 0.3512, 11,210."""
+    return "undefined" if value is None else f"{float(f'{value:.4g}'):,.10g}"

@@ -88,13 +88,15 @@ def levels_of(values: Array) -> Array:
 
 
 def _groups(values: Array) -> list[tuple[str, Array, bool]]:
-    """Levels with their rows, the largest first; small ones together at the end."""
+    """Levels with their rows, the largest first, numbers from low to high; small ones together at the end."""
     level_n = levels_of(values)
     places: dict[str, list[int]] = {}
     for row, level in enumerate(level_n.tolist()):
         places.setdefault(MISSING if level is None else level, []).append(row)
     ordered = sorted(places.items(), key=lambda item: (-len(item[1]), item[0]))
     large = [(level, rows) for level, rows in ordered if len(rows) >= LEAST][:MOST]
+    if values.dtype.kind in "fiub":
+        large.sort(key=lambda item: (item[0] == MISSING, float(values[item[1][0]])))
     kept = {level for level, _ in large}
     rest = sorted(row for level, rows in ordered if level not in kept for row in rows)
     found = [(level, np.array(rows, np.int64), False) for level, rows in large]

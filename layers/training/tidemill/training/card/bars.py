@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -100,7 +100,7 @@ def importance(items: Sequence[Facts]) -> Markup | None:
     said = f"The most important columns, first {rows[0][0]}."
     if len(items) > len(shown):
         said += f" {len(items) - len(shown)} of lesser importance are left out."
-    return _bars("importance", "Importance of the columns", said, rows)
+    return rows_of_bars("importance", "Importance of the columns", said, rows)
 
 
 def contributions(name: str, item: Facts, most: int = 8) -> Markup | None:
@@ -113,15 +113,23 @@ def contributions(name: str, item: Facts, most: int = 8) -> Markup | None:
     if len(parts) > most:
         rows.append((f"{len(parts) - most} other columns", rest))
     said = f"From {number(item.get('baseline'))} to {number(item.get('prediction'))}; the largest part is {rows[0][0]}."
-    return _bars(name, "Contributions of the columns", said, rows, signed=True)
+    return rows_of_bars(name, "Contributions of the columns", said, rows, signed=True)
 
 
 def _named(part: Facts) -> str:
     return f"{visible(part['column'], 22)} = {value_of(part.get('value'), part.get('kind', ''))}"
 
 
-def _bars(name: str, title: str, said: str, rows: Sequence[tuple[str, float]], signed: bool = False) -> Markup:
-    """Horizontal bars from zero, names on the left, values at the ends."""
+def rows_of_bars(
+    name: str,
+    title: str,
+    said: str,
+    rows: Sequence[tuple[str, float]],
+    signed: bool = False,
+    written: Callable[[float], str] | None = None,
+) -> Markup:
+    """Horizontal bars from zero, names on the left, values at the ends as `written` says them."""
+    written = written or _brief
     step, left, room = 22.0, 160.0, 52.0
     low, high = min(0.0, *(value for _, value in rows)), max(0.0, *(value for _, value in rows))
     scale = (400.0 - left - room * (1 + signed * (low < 0))) / ((high - low) or 1.0)
@@ -134,7 +142,7 @@ def _bars(name: str, title: str, said: str, rows: Sequence[tuple[str, float]], s
         marks.append(svg.rect(zero if value >= 0 else zero - length, y + 2, length, step - 8, kind))
         sign = "+" if signed and value > 0 else ""
         place = (zero + length + 5, "start") if value >= 0 else (zero - length - 5, "end")
-        marks.append(svg.text(place[0], y + 13, sign + _brief(value), "tick", place[1]))
+        marks.append(svg.text(place[0], y + 13, sign + written(value), "tick", place[1]))
     return svg.drawing(name, title, said, 400.0, step * len(rows) + 8, svg.joined(marks))
 
 

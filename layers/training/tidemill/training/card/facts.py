@@ -8,6 +8,8 @@ from typing import Any
 
 from tidemill.core.spec import Spec
 from tidemill.training.card import headline, settings, verdict
+from tidemill.training.card.chosen import chosen
+from tidemill.training.card.effects import dependence as effects
 
 FORMAT = 1
 HIDDEN = "(private)"
@@ -25,9 +27,13 @@ def facts(
     importance: Sequence[Facts],
     examples: Facts,
     run: Facts,
+    search: Facts | None = None,
+    dependence: Sequence[Facts] | None = None,
+    groups: Sequence[Facts] | None = None,
+    outputs: Facts | None = None,
 ) -> Facts:
     """The whole card as JSON values; `steps` are the feature program's sentences, `features` its outputs."""
-    columns = _columns(schema, profile)
+    columns, task = _columns(schema, profile), schema["task"]
     hidden = _private(schema)
     card: Facts = _clean(
         {
@@ -38,17 +44,18 @@ def facts(
             "run": run.get("run"),
             "dataset": schema.get("dataset"),
             "target": schema["target"],
-            "task": schema["task"],
+            "task": task,
             "labels": schema.get("labels", []),
             "created": run.get("created"),
             "headline": headline.headline(schema, metrics),
-            "warnings": verdict.warnings(profile, metrics),
+            "warnings": verdict.warnings(schema, profile, metrics),
             "data": {
                 "rows": schema.get("rows", {}),
                 "columns": columns,
                 "file": profile.get("source") or {},
                 "quarantined": profile.get("quarantined") or {},
                 "duplicates": profile.get("duplicate_rows"),
+                "together": (profile.get("split") or {}).get("method", "content") == "content",
                 "chosen": [said for name in ("target", "split") if (said := (profile.get(name) or {}).get("how"))],
             },
             "recipe": {"settings": settings.settings(spec), "steps": list(steps), "features": features},
@@ -60,6 +67,10 @@ def facts(
             "curves": metrics.get("curves") or {},
             "residuals": metrics.get("residuals") or {},
             "history": metrics.get("history") or [],
+            "search": chosen(_clean(search)),
+            "dependence": effects(_clean([item for item in dependence or [] if item["column"] not in hidden]), task),
+            "groups": [item for item in groups or [] if item["column"] not in hidden],
+            "outputs": {"rules": outputs or {}, "measured": measured} if (measured := metrics.get("outputs")) else None,
             "importance": _importance(importance),
             "explanations": [_discreet(item, hidden) for item in examples.get("explanations", [])],
             "request": {name: HIDDEN if name in hidden else value for name, value in _request(examples).items()},

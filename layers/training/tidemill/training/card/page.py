@@ -15,12 +15,13 @@ from markupsafe import Markup
 
 from tidemill.core.features import Program
 from tidemill.core.spec import Spec
-from tidemill.training.card import bars, plots, text
+from tidemill.training.card import bars, chosen, curves, effects, headline, plots, text
 from tidemill.training.card.facts import facts
 from tidemill.training.card.steps import steps
 
 Facts = dict[str, Any]
 HERE = Path(__file__).parent
+GROUPED = ("accuracy", "roc_auc", "precision", "recall", "false_positive_rate", "rmse", "mae", "r2")  # by group
 COLUMNS = 200  # rows of a table on the page; card.json has them all
 
 
@@ -35,6 +36,10 @@ def write_card(
     importance: Sequence[Facts],
     examples: Facts,
     run: Facts,
+    search: Facts | None = None,
+    dependence: Sequence[Facts] | None = None,
+    groups: Sequence[Facts] | None = None,
+    outputs: Facts | None = None,
 ) -> None:
     """Write card.json and card.html into a bundle.
 
@@ -44,6 +49,10 @@ def write_card(
                                  "contributions": [{"column", "value", "contribution"}]}]}.
     run: {"model", "run", "version", "created", "code", "versions": {library: version}, "seconds",
           "stages": {stage: seconds}, "device", "parity"}; all optional, parity.json stands in for the last.
+    search: what search.json says. outputs: what outputs.json says; what was measured stands in metrics["outputs"].
+    dependence: [{"column", "kind": number | category | datetime, "target": label or target's name, "values",
+                  "answer", "low" | None, "high" | None, "rows"}], lists of equal length; moments in seconds since 1970.
+    groups: what core.groups.group_report gives.
     """
     card = facts(
         schema=schema,
@@ -55,6 +64,10 @@ def write_card(
         importance=importance,
         examples=examples,
         run={**run, "parity": run.get("parity") or _parity(bundle_dir)},
+        search=search,
+        dependence=dependence,
+        groups=groups,
+        outputs=outputs,
     )
     (bundle_dir / "card.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (bundle_dir / "card.html").write_text(render(card), encoding="utf-8")
@@ -84,6 +97,10 @@ def render(card: Facts) -> str:
                 (item, bars.contributions(f"explained-{at}", item)) for at, item in enumerate(card["explanations"])
             ],
             mixed=bars.confusions(card["confusion"]),
+            effects=[(item, plot, effects.more(item)) for item, plot in effects.pictures(card["dependence"])],
+            states=chosen.STATES,
+            folded=chosen.SHOWN,
+            shown_metrics=_shown_metrics,
             calls=_calls(card),
             most=COLUMNS,
         )
@@ -106,6 +123,7 @@ def _environment() -> jinja2.Environment:
         "duration": text.duration,
         "value_of": text.value_of,
         "json_line": text.json_line,
+        "setting_line": chosen.said,
     }
     return environment
 
@@ -113,7 +131,9 @@ def _environment() -> jinja2.Environment:
 def _plots(card: Facts) -> dict[str, Markup | None]:
     area = next((item["value"] for item in card["scores"] if item["name"] == "roc_auc"), None)
     return {
-        "learning": plots.learning(card["history"]),
+        "learning": plots.learning(card["history"], _unit(card)),
+        "trials": curves.curves(card["search"]),
+        "blend": chosen.blend(card["search"]),
         "roc": plots.roc(card["curves"], area),
         "calibration": plots.calibration(card["curves"]),
         "predicted": plots.predicted(card["residuals"]),
@@ -121,6 +141,19 @@ def _plots(card: Facts) -> dict[str, Markup | None]:
         "confusion": bars.confusion(card["confusion"]),
         "importance": bars.importance(card["importance"]),
     }
+
+
+def _shown_metrics(part: Facts) -> Facts:
+    """The metrics of a table of groups: those a reader compares; card.json has them all."""
+    measured: list[Facts] = [group["metrics"] for group in part["groups"] if group.get("metrics")]
+    return {name: measured[0][name] for name in GROUPED if name in measured[0]} if measured else {}
+
+
+def _unit(card: Facts) -> str:
+    """What the losses of the learning curves are: the primary metric."""
+    return next(
+        (headline.label(item, item["name"]) for item in card["scores"] if item["name"] == card["primary"]), "loss"
+    )
 
 
 def _calls(card: Mapping[str, Any]) -> dict[str, str]:

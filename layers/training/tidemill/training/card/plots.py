@@ -14,38 +14,35 @@ from tidemill.training.card.text import number, percent
 
 Facts = dict[str, Any]
 Histogram = tuple[list[float], list[float]]
-OTHER_UNIT = 100.0  # losses this many times apart are not of one unit, and one axis would show neither
 
 
-def learning(history: Sequence[Facts]) -> Markup | None:
-    """Training and validation loss by epoch, the best epoch marked."""
+def learning(history: Sequence[Facts], unit: str = "loss") -> Markup | None:
+    """Training and validation loss by epoch, both in one `unit`, the best epoch marked."""
     epochs = [float(entry["epoch"]) for entry in history]
     series = _losses(history)
     finite = [value for values in series.values() for value in values if math.isfinite(value)]
     if len(epochs) < 2 or not finite:
         return None
-    frame = Frame((epochs[0], epochs[-1]), svg.span(finite))
+    wide = svg.is_wide(finite)
+    frame = Frame((epochs[0], epochs[-1]), svg.log_span(finite) if wide else svg.span(finite), log_y=wide)
     kinds = {"validation": "line main", "training": "line base"}
-    marks = [frame.axes("epoch", "loss")]
+    marks = [frame.axes("epoch", f"{unit}, logarithmic" if wide else unit)]
     marks += [svg.path(frame.points(epochs, values), kinds[name]) for name, values in series.items()]
     said, held = "", series.get("validation", [math.nan])
     best = min(range(len(held)), key=lambda at: _or_infinite(held[at]))
     if math.isfinite(held[best]):
         marks.append(svg.dot(frame.x(epochs[best]), frame.y(held[best]), 4, "dot main"))
-        said = f" The validation loss is lowest, {number(held[best])}, in epoch {number(epochs[best])}."
+        said = f" The validation {unit} is lowest, {number(held[best])}, in epoch {number(epochs[best])}."
     marks.append(svg.legend(frame, [(kinds[name], name) for name in reversed(series)]))
-    return frame.drawing("learning", "Learning curves", f"Loss by epoch ({' and '.join(series)} rows).{said}", marks)
+    about = f"{unit[:1].upper()}{unit[1:]} by epoch ({' and '.join(series)} rows).{said}"
+    return frame.drawing("learning", "Learning curves", about, marks)
 
 
 def _losses(history: Sequence[Facts]) -> dict[str, list[float]]:
-    """The losses that were kept; not the training loss where it is told in another unit than the validation loss."""
+    """The losses that were kept."""
     keys = {"training": "train_loss", "validation": "validation_loss"}
     found = {name: [_float(entry.get(key)) for entry in history] for name, key in keys.items()}
-    kept = {name: values for name, values in found.items() if any(map(math.isfinite, values))}
-    size = {name: max(abs(value) for value in values if math.isfinite(value)) for name, values in kept.items()}
-    if len(kept) == 2 and max(size.values()) > OTHER_UNIT * min(size.values()):
-        del kept["training"]
-    return kept
+    return {name: values for name, values in found.items() if any(map(math.isfinite, values))}
 
 
 def roc(curves: Facts, area: float | None) -> Markup | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidemill.training.card.text import value_of, visible
+from tidemill.core.evaluation import few_train_rows
+from tidemill.training.card.text import number, value_of, visible
 
 Facts = dict[str, Any]
 
@@ -40,20 +41,49 @@ def codes(metrics: Facts) -> set[str]:
     return {str(item.get("code")) for item in metrics.get("warnings") or []}
 
 
-_REMEDY = {  # where the message of the evaluation does not say it
+_LOST_TWINS = (
+    "{rows} rows equal an earlier row and equal rows may stand in different splits, so some test rows were seen in "
+    "training: the scores may be better than the model."
+)
+_REMEDY = {  # where the message does not say it
     "NOT_BETTER_THAN_BASELINE": "Check that the columns can tell the target at all; better columns or more rows help, "
     "another seed does not.",
+    "FEW_TEST_ROWS": "Upload more rows, or raise [split] test.",
+    "FEW_TRAIN_ROWS": "Upload more rows; with fewer columns, [data] drop, the rows that are there go further.",
+    "COLUMN_LEAK": "Leave it out with [data] drop if it is only known with the outcome.",
+    "DUPLICATE_ROWS": 'Leave them out with [preprocess] duplicates = "drop" if they are copies and not cases.',
+    "SPLIT_NOT_BY_CONTENT": 'Check that equal rows are meant; [preprocess] duplicates = "drop" keeps one of each.',
+    "SPLIT_LACKS_CLASS": "Upload more rows of the class, or leave its rows out.",
+    "MISSING_TARGET": "Fill in the target, or leave such rows out.",
+    "COLUMN_IDENTIFIER": "If it does describe the rows, give it another name and fewer different values.",
+    "COLUMN_TEXT": "Turn the text into columns of numbers or of few words.",
+    "COLUMN_MIXED": "Write numbers only, or words only.",
+    "VALUE_READ_AS_MISSING": "Write a value in its place if it means one.",
+    "COLUMN_UNIT": "Check that all rows have the same unit.",
 }
+_FIRST = ("COLUMN_LEAK", "DUPLICATE_ROWS", "SPLIT_NOT_BY_CONTENT", "SPLIT_LACKS_CLASS")  # what makes scores too good
 
 
-def warnings(profile: Facts, metrics: Facts) -> list[Facts]:
-    """Every caution, those about the scores first; the same caution is never given twice."""
+def warnings(schema: Facts, profile: Facts, metrics: Facts) -> list[Facts]:
+    """Every caution with its remedy: of the scores, of what makes them too good, of the data; none twice."""
     found: dict[tuple[Any, Any], Facts] = {}
-    for item in [*(metrics.get("warnings") or []), *(profile.get("warnings") or [])]:
+    about_data = sorted(profile.get("warnings") or [], key=lambda item: item.get("code") not in _FIRST)
+    outputs = (metrics.get("outputs") or {}).get("warnings") or []
+    rows = (schema.get("rows") or {}).get("train")
+    for item in [*(metrics.get("warnings") or []), *outputs, *few_train_rows(rows), *about_data]:
         code, column = item.get("code", ""), item.get("column")
         remedy = item.get("remedy") or _REMEDY.get(code, "")
-        found.setdefault((code, column), {**item, "code": code, "column": column, "remedy": remedy})
+        told = {**item, "code": code, "column": column, "message": _message(item, profile), "remedy": remedy}
+        found.setdefault((code, column), told)
     return list(found.values())
+
+
+def _message(item: Facts, profile: Facts) -> str:
+    """The message; of equal rows, what they mean for the scores where they do not share a split."""
+    method = (profile.get("split") or {}).get("method", "content")
+    if item.get("code") == "DUPLICATE_ROWS" and method != "content" and "left out" not in item["message"]:
+        return _LOST_TWINS.format(rows=number(profile.get("duplicate_rows")))
+    return str(item.get("message", ""))
 
 
 def limits(schema: Facts, metrics: Facts) -> Facts:
