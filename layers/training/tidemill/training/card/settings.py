@@ -19,15 +19,30 @@ MEANING = {
     "preprocess.max_bad_fraction": "share of unreadable rows above which the file is refused",
     "split.validation": "share of rows that decides when training stops",
     "split.test": "share of rows kept untouched for the scores",
-    "train.family": "kind of model",
+    "split.seed": "which division of the same rows it is",
+    "train.family": "kind of model (auto: all are tried, validation chooses)",
+    "train.optimizer": "rule that turns slopes into steps",
+    "train.schedule": "how the step size falls from beginning to end",
+    "train.warmup": "share of the steps in which the step size rises from nothing",
+    "train.loss": "what a wrong answer costs in training (auto: softmax for classes, mse for numbers)",
+    "train.class_weights": "rows of rare classes weigh more in training, or all the same",
     "train.epochs": "most passes over the training rows",
     "train.patience": "passes without a better validation loss before training stops",
     "train.batch_size": "rows per step (0: chosen by the number of rows)",
     "train.learning_rate": "step size of the optimizer",
-    "train.weight_decay": "pull of the weights towards zero",
+    "train.weight_decay": "pull of the weights towards zero (L2; with adamw apart from the slopes)",
+    "train.l1": "pull of the weights towards zero that makes many exactly zero (L1)",
     "train.dropout": "share of units silenced in each training step",
-    "train.members": "networks trained from different seeds and averaged",
+    "train.width": "units of a hidden layer",
+    "train.momentum": "share of the last step that the momentum optimizer goes on with",
+    "train.members": "networks in one, averaged (tabm: they share most weights; else: other seeds)",
     "train.seed": "start of every random choice",
+    "search.configurations": "settings tried at first (0: by the number of rows; 1: the defaults alone)",
+    "search.folds": "parts of the rows, each left out once (0: by the number of rows; 1: the validation split)",
+    "search.blend": "several models averaged where validation prefers it",
+    "decision.false_positive": "cost of acting where nothing was there",
+    "decision.false_negative": "cost of not acting where something was",
+    "decision.positive": "label that is acted on (empty: the rarer one)",
     "promote.auto": "the version may go into service by itself when the gate agrees",
 }
 
@@ -38,11 +53,18 @@ def settings(spec: Spec) -> list[dict[str, Any]]:
     return [
         {
             "key": f"{section}.{key}",
-            "value": value,
-            "default": default[section][key],
+            "value": told(section, value),
+            "default": told(section, default[section][key]),
             "changed": value != default[section][key],
             "meaning": MEANING.get(f"{section}.{key}", ""),
         }
         for section, values in chosen.items()
         for key, value in values.items()
     ]
+
+
+def told(section: str, value: Any) -> Any:
+    """A value as the card shows it: what is left out is searched in training, and not given anywhere else."""
+    if value is not None:
+        return value
+    return "searched" if section == "train" else "not given"
