@@ -2,15 +2,16 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+VENV_BENCH := .venv-bench
 BIN := $(VENV)/bin
 LAYERS := layers/core layers/tables layers/serving layers/web layers/training
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint bench sizes locks clean
+.PHONY: help install demo up down test lint bench bench-tables sizes locks clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Install everything, by hash, into .venv
 
@@ -43,6 +44,17 @@ lint: install ## Style, types, the expanded template
 bench: install ## Measure a prediction's CPU time and the cold start against their peers
 	$(BIN)/python tests/benchmarks/bench_predict.py
 	$(BIN)/python tests/benchmarks/bench_cold_start.py
+
+bench-tables: $(VENV_BENCH)/.installed ## Compare with other libraries on real tables: SETS=folder OPTIONS="--jobs 2 --record"
+	$(VENV_BENCH)/bin/python tests/benchmarks/bench_tables.py $(SETS) $(OPTIONS)
+
+# The other libraries stay out of .venv: nothing that is shipped may come to need them.
+$(VENV_BENCH)/.installed: $(LOCKS) tests/benchmarks/requirements.txt
+	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
+	$(VENV_BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $(addsuffix /requirements.txt,$(addprefix -r ,$(LAYERS)))
+	$(VENV_BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
+	$(VENV_BENCH)/bin/python infra/install.py
+	@touch $@
 
 sizes: install ## Build every layer as for AWS and measure each function with its layers
 	$(BIN)/python -m tidemill.cloud.sizes

@@ -14,8 +14,10 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def record(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, notes: str = "") -> None:
-    """Print a table and append it to RESULTS.md with date, commit, machine and command."""
+def record(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, notes: str = "", keep: bool = True
+) -> None:
+    """Print a table and, where it is to be kept, append it to RESULTS.md with date, commit, machine and command."""
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     shown = [
@@ -24,6 +26,8 @@ def record(title: str, header: Sequence[str], rows: Sequence[Sequence[object]], 
     shown.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     table = "\n".join(shown)
     print(f"{title}\n{table}\n{notes}")
+    if not keep:
+        return
     if not RESULTS.exists():
         RESULTS.write_text(
             "# What the benchmarks measured\n\nNewest last; every table is written by the command above it.\n"
