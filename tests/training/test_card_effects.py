@@ -1,4 +1,4 @@
-"""What columns do and how groups fare, on the card: pictures in their frames, dates as dates, cautions with remedies."""
+"""What columns do and how groups fare, on the card: pictures in frames, dates as dates, cautions with remedies."""
 
 from __future__ import annotations
 
@@ -197,3 +197,17 @@ def test_what_makes_scores_too_good_stands_before_what_was_read_how(tmp_path: Pa
     found = list(warned(tmp_path, given))
     assert found.index("COLUMN_LEAK") < found.index("COLUMN_UNIT")
     assert all(item["remedy"] for item in warned(tmp_path, given).values())
+
+
+def test_what_honest_outputs_were_worth_stands_on_the_page_where_it_was_measured(tmp_path: Path) -> None:
+    given = inputs("binary")
+    html, card = card_of(tmp_path, given)
+    assert card["outputs"] is None and 'id="honest"' not in html
+    warning = {"code": "UNCALIBRATED", "message": "Probabilities are off.", "remedy": "Upload more rows."}
+    told = {"method": "platt", "before": 0.08, "after": 0.02, "floor": 0.015}
+    given["metrics"]["outputs"] = {"rows": 600, "calibration": told, "coverage": None, "decision": None}
+    given["metrics"]["outputs"]["warnings"] = [warning]
+    html, card = card_of(tmp_path, given, outputs={"levels": {}})
+    assert 'id="honest"' in html and 'href="#honest"' in html and "Platt scaling" in Page(html).text
+    assert card["outputs"]["measured"]["calibration"] == told
+    assert "UNCALIBRATED" in {item["code"] for item in card["warnings"]}

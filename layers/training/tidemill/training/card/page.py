@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from tidemill.core.features import Program
 from tidemill.core.spec import Spec
-from tidemill.training.card import bars, chosen, curves, effects, headline, plots, text
+from tidemill.training.card import bars, chosen, curves, effects, headline, honest, plots, text
 from tidemill.training.card.facts import facts
 from tidemill.training.card.steps import steps
 
@@ -98,6 +98,7 @@ def render(card: Facts) -> str:
             ],
             mixed=bars.confusions(card["confusion"]),
             effects=[(item, plot, effects.more(item)) for item, plot in effects.pictures(card["dependence"])],
+            honest=honest.shown(card),
             states=chosen.STATES,
             folded=chosen.SHOWN,
             shown_metrics=_shown_metrics,
