@@ -1,6 +1,8 @@
 """Rows on the device, padded so that shapes repeat: equal shapes reuse one compiled program, now and next time.
 
-Padding rows weigh nothing. They are shuffled among the others, so a batch holds a few rows less, never none for long.
+The last row is always padding and weighs nothing; index lists are filled up with it.
+
+Axes: n rows, f features, g groups (a fold and a seed: members that see the same batches), v rows looked at.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.training.config import Config
+Array = NDArray[Any]
 
-LOOK = 8192  # rows a validation pass takes at once
+LOOK = 1024  # rows a validation pass takes at once
 GRAIN = 8  # bucket sizes between a power of two and the next: at most an eighth is padding
+CHUNK_WORK = 5e9  # rows * weights between two looks at stop(): a second or two on two cores
 
 
 class Rows(NamedTuple):
@@ -40,39 +43,56 @@ class Plan:
         return self.batch * self.steps * self.chunks
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Members that train on the same rows in the same order and are watched on the same others."""
+
+    train: Array  # row numbers
+    held: Array
+    seed: tuple[int, ...]
+
+
 def bucket(count: int) -> int:
     """The next size of a coarse scale that is not smaller: 1 to 16 exactly, then eight sizes to each doubling."""
     grain = 1 << max(0, (count - 1).bit_length() - GRAIN.bit_length())
     return -(-count // grain) * grain
 
 
-def plan(rows: int, config: Config) -> Plan:
-    """Chunks short enough to stop between, steps bucketed."""
-    steps = bucket(-(-rows // config.batch_size))
-    values = steps * config.batch_size * config.features * config.members
-    chunks = min(steps, -(-values // config.chunk_values))
-    return Plan(config.batch_size, -(-steps // chunks), chunks)
+def plan(rows: int, batch: int, weights: int) -> Plan:
+    """Chunks short enough to stop between, steps bucketed; batch 0 means all rows at once."""
+    batch = min(batch, bucket(rows)) if batch else bucket(rows)
+    steps = bucket(-(-rows // batch))
+    chunks = min(steps, max(1, round(steps * batch * weights / CHUNK_WORK)))
+    return Plan(batch, -(-steps // chunks), chunks)
 
 
-def padded(x_nf: NDArray[Any], y_n: NDArray[Any], size: int) -> Rows:
-    """Put rows on the device with weightless rows behind them, up to a size."""
-    extra = size - len(y_n)
+def on_device(x_nf: Array, y_n: Array, w_n: Array) -> Rows:
+    """Put rows on the device, bucketed, with at least one weightless row behind them."""
+    extra = bucket(len(y_n) + 1) - len(y_n)
     kind = np.float32 if y_n.dtype.kind == "f" else np.int32
     rows = Rows(
         np.pad(x_nf.astype(np.float32, copy=False), ((0, extra), (0, 0))),
         np.pad(y_n.astype(kind), (0, extra), mode="edge"),
-        np.pad(np.ones(len(y_n), np.float32), (0, extra)),
+        np.pad(w_n.astype(np.float32), (0, extra)),
     )
     return Rows(*jax.device_put(rows))
 
 
-def for_training(x_nf: NDArray[Any], y_n: NDArray[Any], config: Config) -> tuple[Rows, Plan]:
-    """The training rows and how an epoch goes through them."""
-    cut = plan(len(y_n), config)
-    return padded(x_nf, y_n, cut.rows), cut
+def order(groups: list[Group], epoch: int, size: int, padding: int) -> Array:
+    """The shuffled training rows of every group in an epoch [g, size], filled up with the padding row."""
+    lists = (np.random.default_rng((*group.seed, epoch)).permutation(group.train) for group in groups)
+    return filled(list(lists), size, padding)
 
 
-def for_looking(x_nf: NDArray[Any], y_n: NDArray[Any]) -> Rows:
-    """Rows to measure on: a bucketed count, and whole looks of LOOK rows beyond that size."""
-    count = bucket(len(y_n))
-    return padded(x_nf, y_n, count if count <= LOOK else bucket(-(-count // LOOK)) * LOOK)
+def looked(lists: list[Array], padding: int) -> Array:
+    """Row numbers to measure on [g, v], in whole looks."""
+    longest = bucket(max(1, *map(len, lists)))
+    return filled(lists, longest if longest <= LOOK else -(-longest // LOOK) * LOOK, padding)
+
+
+def filled(lists: list[Array], size: int, padding: int) -> Array:
+    """Lists of row numbers as one matrix."""
+    made = np.full((len(lists), size), padding, np.int32)
+    for row, some in zip(made, lists, strict=True):
+        row[: len(some)] = some
+    return made

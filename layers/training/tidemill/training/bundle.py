@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ def save_graphs(folder: Path, model: Model, explainer: explain.Explainer) -> Non
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / manifest.NAME).unlink(missing_ok=True)
-    net, answered = model.kind.net, "value" if model.kind.task == "regression" else "probabilities"
-    x, target = f"batch, {net.features}", f"batch, {net.outputs}"
-    predicting = export.to_onnx(model.predict, {"x": x}, (answered,))
+    x, target = f"batch, {model.features}", f"batch, {model.outputs}"
+    named = ("value", "spread") if model.spread else ("value",) if model.task == "regression" else ("probabilities",)
+    predicting = export.to_onnx(_answering(model), {"x": x}, named)
     explaining = export.to_onnx(
         lambda x_nf, target_nk: explain.spread(explainer(x_nf, target_nk)),
         {"x": x, "target": target},
@@ -39,10 +39,23 @@ def save_graphs(folder: Path, model: Model, explainer: explain.Explainer) -> Non
     export.save(folder, {"model.onnx": predicting, "explain.onnx": explaining})
 
 
-def save_facts(folder: Path, data: Dataset, metrics: dict[str, Any], parity: dict[str, Any]) -> None:
-    """Write what is known of the model as JSON: its features, labels, scores and proof."""
+def _answering(model: Model) -> Callable[[Any], Any]:
+    """What model.onnx computes: the answer, and for numbers the likely size of its error."""
+    sizes = model.spread
+    if sizes is None:
+        return model.predict
+
+    def both(x_bf: Any) -> Any:
+        value_bk = model.predict(x_bf)
+        return value_bk, sizes.apply(value_bk)
+
+    return both
+
+
+def save_facts(folder: Path, data: Dataset, metrics: dict[str, Any], parity: dict[str, Any], **more: Any) -> None:
+    """Write what is known of the model as JSON: its features, labels, scores and proof, and more by name."""
     answers = {name: data.schema[name] for name in ("task", "target", "labels")}
-    contents = {"features": data.program.to_json(), "labels": answers, "metrics": metrics, "parity": parity}
+    contents = {"features": data.program.to_json(), "labels": answers, "metrics": metrics, "parity": parity, **more}
     for name, content in contents.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -63,8 +76,9 @@ def save_card(
     importance: list[dict[str, Any]],
     examples: dict[str, Any],
     run: dict[str, Any],
+    **more: Any,
 ) -> None:
-    """Write card.json and card.html."""
+    """Write card.json and card.html; `more` goes to the card as it is."""
     from tidemill.training.card import write_card
 
     profile = json.loads((data.folder / "profile.json").read_text(encoding="utf-8"))
@@ -79,6 +93,7 @@ def save_card(
         importance=importance,
         examples=examples,
         run={**run, "code": VERSION, "versions": {name: version(name) for name in LIBRARIES}, "device": _device()},
+        **more,
     )
 
 
@@ -90,7 +105,7 @@ def close(folder: Path, data: Dataset, spec: Spec, run: Mapping[str, Any]) -> No
         "bundle",
         **{name: named.get(name, "") for name in ("model", "run", "dataset", "fingerprint")},
         task=data.schema["task"],
-        train=spec.to_json()["train"],
+        **{name: spec.to_json()[name] for name in ("train", "search", "decision") if name in spec.to_json()},
         code=VERSION,
     )
 

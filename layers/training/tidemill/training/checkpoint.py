@@ -1,4 +1,4 @@
-"""Checkpoints: a folder of arrays (safetensors) and counters (JSON), whole or not there, newest one wins.
+"""Checkpoints: a folder of arrays (safetensors) and facts (JSON), whole or not there, newest one wins.
 
 A folder is written under another name, flushed to the disk and renamed; its manifest comes last. A run that goes on
 from one gives, on the same kind of device, bit for bit what a run without interruption gives.
@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,7 @@ from safetensors.numpy import load_file, save_file
 from tidemill.core import manifest
 from tidemill.core.errors import BadBundle, TidemillError
 
-if TYPE_CHECKING:
-    from tidemill.training.loop import State
-
-ARRAYS, COUNTERS = "state.safetensors", "state.json"
-TREES = ("weights", "moments", "best")
-COUNTED = ("epoch", "chunk", "loss_sum", "best_epoch", "best_loss", "history")
+ARRAYS, FACTS = "state.safetensors", "state.json"
 Tree = TypeVar("Tree")
 
 
@@ -38,10 +33,17 @@ class Interrupted(TidemillError):
 
     code, status, title = "INTERRUPTED", 503, "Training was interrupted"
 
-    def __init__(self, folder: Path | None, epoch: int) -> None:
+    def __init__(self, folder: Path | None, doing: str) -> None:
         saved = f"saved as {folder.name}" if folder else "nothing was saved"
-        super().__init__(f"Training stopped in epoch {epoch + 1}; {saved}.", remedy="Start the run again to go on.")
+        super().__init__(f"Training stopped in {doing}; {saved}.", remedy="Start the run again to go on.")
         self.folder = folder
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds."""
+
+    arrays: Mapping[str, Any]  # by name, as `named` made them
+    facts: Mapping[str, Any]
 
 
 @dataclass
@@ -55,40 +57,38 @@ class Keeper:
     on_save: Callable[[Path], None] = lambda _: None
     last: float = field(default_factory=time.monotonic)
 
-    def save_if_due(self, state: State) -> None:
-        """Save where the last save is long enough ago."""
-        if time.monotonic() - self.last >= self.every_s:
-            self.save(state)
+    def due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() - self.last >= self.every_s
 
-    def save(self, state: State) -> Path:
-        """Save, tell whoever listens, and remove what is older than the newest `kept`."""
-        folder = save(self.folder, state, self.identity)
+    def save(self, number: int, saved: Saved) -> Path:
+        """Save, tell whoever listens, and remove what is older than the newest `kept`; numbers must rise."""
+        folder = save(self.folder, number, saved, self.identity)
         self.last = time.monotonic()
         self.on_save(folder)
         for old in complete(self.folder)[self.kept :]:
             shutil.rmtree(old)
         return folder
 
-    def resume(self, fresh: State) -> State:
-        """The newest complete checkpoint of this very run, or the fresh state where there is none."""
+    def newest(self) -> Saved | None:
+        """The newest complete checkpoint of this very run, if there is one."""
         for folder in complete(self.folder):
-            counters = json.loads((folder / COUNTERS).read_text())
-            if counters["identity"] == self.identity:
-                return load(folder, fresh)
-        return fresh
+            told = json.loads((folder / FACTS).read_text())
+            if told["identity"] == self.identity:
+                return Saved(load_file(folder / ARRAYS), told["facts"])
+        return None
 
 
-def save(folder: Path, state: State, identity: str) -> Path:
-    """Write one checkpoint below a folder, named by epoch and chunk so that names sort by age."""
-    name = f"{state.epoch:06d}-{state.chunk:06d}"
+def save(folder: Path, number: int, saved: Saved, identity: str) -> Path:
+    """Write one checkpoint below a folder, named by a number so that names sort by age."""
+    name = f"{number:09d}"
     new, final = folder / f".{name}.{os.getpid()}", folder / name
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file({key: leaf for tree in TREES for key, leaf in _named(getattr(state, tree), tree)}, new / ARRAYS)
-    counters = {key: getattr(state, key) for key in COUNTED}
+    save_file({key: np.ascontiguousarray(array) for key, array in saved.arrays.items()}, new / ARRAYS)
     versions = {package: version(package) for package in ("jax", "flax", "optax", "safetensors")}
-    (new / COUNTERS).write_text(json.dumps({"identity": identity, "versions": versions, **counters}))
-    manifest.write(new, "checkpoint", identity=identity, epoch=state.epoch, chunk=state.chunk)
+    (new / FACTS).write_text(json.dumps({"identity": identity, "versions": versions, "facts": saved.facts}))
+    manifest.write(new, "checkpoint", identity=identity, number=number)
     for path in (*new.iterdir(), new):
         _flush(path)
     shutil.rmtree(final, ignore_errors=True)
@@ -97,17 +97,31 @@ def save(folder: Path, state: State, identity: str) -> Path:
     return final
 
 
-def load(folder: Path, like: State) -> State:
-    """Read a checkpoint into the shape of a fresh state; raises BadBundle where they do not fit."""
-    arrays, counters = load_file(folder / ARRAYS), json.loads((folder / COUNTERS).read_text())
-    trees = {tree: _restored(getattr(like, tree), tree, arrays, folder) for tree in TREES}
-    return type(like)(**trees, **{key: counters[key] for key in COUNTED})
-
-
 def complete(folder: Path) -> list[Path]:
     """The checkpoints below a folder that match their manifest, newest first."""
     found = sorted((path for path in folder.glob("[0-9]*") if path.is_dir()), reverse=True)
     return [path for path in found if _matches(path)]
+
+
+def named(tree: Any, prefix: str) -> dict[str, Any]:
+    """The leaves of a tree by their path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {f"{prefix}/{_path(path)}": np.asarray(leaf) for path, leaf in leaves}
+
+
+def restored(like: Tree, prefix: str, arrays: Mapping[str, Any]) -> Tree:
+    """A tree from its named leaves, in the shape of another; raises BadBundle where they do not fit."""
+
+    def leaf(path: Any, old: Any) -> Any:
+        new = arrays.get(f"{prefix}/{_path(path)}")
+        if new is None or new.shape != old.shape or new.dtype != old.dtype:
+            raise BadBundle(
+                f"The checkpoint holds no {prefix}/{_path(path)} of shape {old.shape}.", remedy="Delete it."
+            )
+        return jnp.asarray(new)
+
+    made: Tree = jax.tree_util.tree_map_with_path(leaf, like)
+    return made
 
 
 def _matches(folder: Path) -> bool:
@@ -116,22 +130,6 @@ def _matches(folder: Path) -> bool:
     except BadBundle:
         return False
     return True
-
-
-def _named(tree: Any, prefix: str) -> list[tuple[str, Any]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [(f"{prefix}/{_path(path)}", np.asarray(leaf)) for path, leaf in leaves]
-
-
-def _restored(like: Tree, prefix: str, arrays: dict[str, Any], folder: Path) -> Tree:
-    def leaf(path: Any, old: Any) -> Any:
-        new = arrays.get(f"{prefix}/{_path(path)}")
-        if new is None or new.shape != old.shape or new.dtype != old.dtype:
-            raise BadBundle(f"{folder.name} holds no {prefix}/{_path(path)} of shape {old.shape}.", remedy="Delete it.")
-        return jnp.asarray(new)
-
-    restored: Tree = jax.tree_util.tree_map_with_path(leaf, like)
-    return restored
 
 
 def _path(path: Any) -> str:

@@ -1,4 +1,4 @@
-"""Every knob of a training run, resolved from [train] and the size of the data; the one place to look for a number."""
+"""What a run trains on and for how long, resolved from tidemill.toml and the size of the data; the place for numbers."""
 
 from __future__ import annotations
 
@@ -11,58 +11,84 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.spec import Spec
+from tidemill.training.losses import resolve_loss
+from tidemill.training.optimizers import FULL_BATCH
 
 # Rows below which a batch size is used: many small steps on little data, few large ones on much.
 BATCH_SIZES = ((1_500, 32), (6_000, 64), (30_000, 128), (200_000, 256), (1_000_000, 512))
 LARGEST_BATCH = 1024
+FOLDS = 5
+FOLDED_ROWS = 1_500  # below, rows are too few to give some of them to validation alone
+TRIED = {"linear": 8, "mlp": 16, "tabm": 6}  # configurations at first; what a family's epoch costs decides
+KEPT = {"linear": 2, "mlp": 4, "tabm": 2}  # of them that are trained to the end
+RUNG_EPOCHS = 8  # after which the rest is given up
+SEARCHED_ROWS = 200_000  # rows * epochs of the first rung: large data tells configurations apart in fewer epochs
+CLIP_NORM = 1.0  # gradients longer than this are shortened, so that one odd batch cannot ruin a member
+SEARCHED = ("learning_rate", "weight_decay", "l1", "dropout", "width")  # settings that the user may fix
+CHECKPOINT_EVERY_S = 30.0  # what an interruption may cost; saving takes milliseconds
+CHECKPOINTS_KEPT = 2
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the loop runs on. Rates are traced, so that changing one compiles nothing; sizes and counts are static."""
+    """What every family of a run shares."""
 
     task: str
-    family: str
+    families: tuple[str, ...]
     features: int
     outputs: int  # classes, or 1
     log1p: bool  # the target is learned on a logarithmic scale
-    batch_size: int
+    loss: str
+    optimizer: str
+    schedule: str
+    warmup: float
+    class_weights: str
+    momentum: float
+    batch_size: int  # 0: all rows at once
     epochs: int
     patience: int
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-    members: int
+    folds: int  # 1: the validation split
+    configurations: int  # 0: as many as a family is worth
+    rung_epochs: int
+    blend: bool
+    members: int | None
+    fixed: tuple[tuple[str, float], ...]  # settings that are not searched
     seed: int
-    clip_norm: float = 1.0  # gradients longer than this are shortened, so that one odd batch cannot ruin a member
-    chunk_values: int = 1 << 27  # rows * features * members between two looks at stop(): a few seconds on two cores
-    checkpoint_every_s: float = 30.0  # what an interruption may cost; saving takes milliseconds
-    checkpoints_kept: int = 2
 
     def fingerprint(self, *parts: Any) -> str:
         """16 hex digits of everything that decides the weights: this configuration and the parts given."""
         told = {**dataclasses.asdict(self), "parts": parts}
-        for key in ("chunk_values", "checkpoint_every_s", "checkpoints_kept"):
-            del told[key]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def resolve(spec: Spec, schema: dict[str, Any], *, rows: int, features: int) -> Config:
-    """The configuration for a dataset: what the user set, and defaults by size where the user left the choice."""
-    train, task = spec.train, str(schema["task"])
+    """The configuration for a dataset: what the user set, and defaults by size where the user left the choice.
+
+    `rows` counts training and validation rows. Raises BadSpec for a loss that does not fit the task.
+    """
+    train, search, task = spec.train, spec.search, str(schema["task"])
+    given = ((name, getattr(train, name)) for name in SEARCHED)
     return Config(
         task=task,
-        family=train.family,
+        families=("linear", "mlp", "tabm") if train.family == "auto" else (train.family,),
         features=features,
         outputs=1 if task == "regression" else len(schema["labels"]),
         log1p=task == "regression" and bool(schema.get("target_log1p", False)),
-        batch_size=train.batch_size or batch_size_for(rows),
+        loss=resolve_loss(train.loss, task),
+        optimizer=train.optimizer,
+        schedule=train.schedule,
+        warmup=train.warmup,
+        class_weights=train.class_weights,
+        momentum=train.momentum,
+        batch_size=0 if train.optimizer in FULL_BATCH else train.batch_size or batch_size_for(rows),
         epochs=train.epochs,
         patience=train.patience,
-        learning_rate=train.learning_rate,
-        weight_decay=train.weight_decay,
-        dropout=train.dropout,
+        folds=search.folds or (FOLDS if rows < FOLDED_ROWS else 1),
+        configurations=search.configurations,
+        rung_epochs=max(2, min(RUNG_EPOCHS, SEARCHED_ROWS // max(1, rows))),
+        blend=search.blend,
         members=train.members,
+        fixed=tuple((name, value) for name, value in given if value is not None),
         seed=train.seed,
     )
 

@@ -5,7 +5,7 @@ Axes: n rows, f features, k outputs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,14 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill.core.calibration import Calibration
 from tidemill.core.features import Program
 from tidemill.core.metrics import row_losses
+from tidemill.training import calibrate
 from tidemill.training.families import Weights
 from tidemill.training.loop import Kind, predict
 from tidemill.training.losses import Scale
+from tidemill.training.spread import Spread
 
 Array = NDArray[Any]
 
@@ -28,31 +31,79 @@ IMPORTANCE_VALUES = 1 << 27  # rows * features answered in all; wider tables get
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """The best weights of a run and what is needed to answer with them."""
+class Part:
+    """One trained configuration: its members [m, ...], and how much it counts among the others."""
 
+    id: str
     kind: Kind
     weights: Weights
+    share: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What a run found, and all that is needed to answer with it."""
+
+    parts: tuple[Part, ...]
     scale: Scale
     unit: float  # what a difference of answers is measured in: 1 for probabilities, the target's standard deviation
+    calibration: Calibration = field(default_factory=Calibration)
+    spread: Spread | None = None  # of numbers
+
+    @property
+    def task(self) -> str:
+        """binary, multiclass or regression."""
+        return self.parts[0].kind.task
+
+    @property
+    def features(self) -> int:
+        """The width of the input."""
+        return self.parts[0].kind.net.features
+
+    @property
+    def outputs(self) -> int:
+        """The width of an answer: classes, or 1."""
+        return self.parts[0].kind.net.outputs
+
+    def raw(self, x_bf: jax.Array) -> jax.Array:
+        """The average of the parts by their shares [b, k], as they were trained."""
+        shared = [part.share * predict(part.kind, part.weights, self.scale, x_bf) for part in self.parts]
+        total: jax.Array = sum(shared[1:], start=shared[0])
+        return total
 
     def predict(self, x_bf: jax.Array) -> jax.Array:
-        """Probabilities [b, k] or values [b, 1]; pure, to be compiled, differentiated and exported."""
-        return predict(self.kind, self.weights, self.scale, x_bf)
+        """Calibrated probabilities [b, k] or values [b, 1]; pure, to be compiled, differentiated and exported."""
+        return calibrate.apply(self.calibration, self.raw(x_bf))
 
     def answers(self, x_nf: Array) -> Array:
-        """The same for any number of rows, in blocks of one shape and in full float32 precision."""
-        filled_nf = np.pad(x_nf, ((0, -len(x_nf) % BLOCK), (0, 0)))
-        with jax.default_matmul_precision("highest"):
-            blocks = [
-                np.asarray(_answers(self.kind, self.weights, self.scale, filled_nf[at : at + BLOCK]))
-                for at in range(0, len(filled_nf), BLOCK)
-            ]
-        return np.concatenate(blocks)[: len(x_nf)]
+        """The same for any number of rows."""
+        return self.calibrated(self.raw_answers(x_nf))
+
+    def raw_answers(self, x_nf: Array) -> Array:
+        """`raw` for any number of rows."""
+        shared = [part.share * in_blocks(part.kind, part.weights, self.scale, x_nf) for part in self.parts]
+        total: Array = sum(shared[1:], start=shared[0])
+        return total
+
+    def calibrated(self, raw_nk: Array) -> Array:
+        """Raw answers as users get them."""
+        found: Array = self.calibration.apply(raw_nk).astype(np.float32)
+        return found
 
     def losses(self, x_nf: Array, y_n: Array) -> Array:
         """The loss of each row in the task's primary measure."""
-        return row_losses(self.kind.task, y_n, self.answers(x_nf))
+        return row_losses(self.task, y_n, self.answers(x_nf))
+
+
+def in_blocks(kind: Kind, weights: Weights, scale: Scale, x_nf: Array) -> Array:
+    """Answers of members [m, ...] together, for any number of rows: blocks of one shape, full float32 precision."""
+    filled_nf = np.pad(x_nf, ((0, -len(x_nf) % BLOCK), (0, 0)))
+    with jax.default_matmul_precision("highest"):
+        blocks = [
+            np.asarray(_answers(kind, weights, scale, filled_nf[at : at + BLOCK]))
+            for at in range(0, len(filled_nf), BLOCK)
+        ]
+    return np.concatenate(blocks)[: len(x_nf)]
 
 
 _answers = partial(jax.jit, static_argnames=("kind",))(predict)

@@ -9,27 +9,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill.core import decision
+from tidemill.core import outputs as core_outputs
 from tidemill.core.evaluation import evaluate
 from tidemill.core.metrics import baseline_of, row_losses
+from tidemill.core.outputs import Outputs
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
-from tidemill.training import batches, bundle, config, dataset, explain, losses, parity
+from tidemill.training import bundle, config, dataset, explain, honest, parity
 from tidemill.training.checkpoint import Interrupted, Keeper
 from tidemill.training.config import Config
 from tidemill.training.dataset import Dataset
 from tidemill.training.evaluate import Model, importance
 from tidemill.training.examples import examples_of
-from tidemill.training.families import family
-from tidemill.training.loop import Kind, State, train
+from tidemill.training.search import Pool, Search
 
 __all__ = ["Interrupted", "fit_bundle"]
 
 Array = NDArray[Any]
+MIXER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio, odd: another order of the same hashes
 
 
 @dataclass
@@ -71,17 +73,18 @@ def fit_bundle(
     `run` names what the bundle belongs to: model, run, dataset, fingerprint.
     """
     stages = Stages(progress)
-    family(spec.train.family)  # an unknown one is refused before any work
     config.use_compilation_cache(None)
     stages.enter("features", "reading the dataset and fitting the features")
     data = dataset.load(dataset_dir, spec)
-    settings = config.resolve(spec, data.schema, rows=len(data.train.y_n), features=data.program.width)
-    stages.enter("training", f"{len(data.train.y_n):,} rows, {settings.features} features, {settings.members} members")
+    decision.check(spec.decision, data.schema)
+    pool, settings = _prepared(data, spec)
+    stages.enter("training", f"{len(data.train.y_n):,} rows, {settings.features} features")
     keeper = _keeper(checkpoint_dir, settings, data, on_checkpoint)
-    model, state = _train(settings, data, keeper, progress, stop)
+    found = Search(settings, pool, keeper, progress, stop).run()
+    model, outputs = honest.complete(found, pool, data, spec)
     stages.enter("evaluating", f"scoring {len(data.test.y_n):,} test rows")
     train_scores = model.answers(data.train.x_nf)
-    report = _judge(model, settings, data, train_scores, state)
+    report = _judge(model, outputs, settings, data, train_scores, found.record)
     columns = importance(model, data.test.x_nf, data.test.y_n, data.program, settings.seed)
     stages.enter("exporting", "writing model.onnx and explain.onnx")
     explainer = explain.explainer(model, explain.background(data.train.x_nf, train_scores, settings.seed))
@@ -90,12 +93,32 @@ def fit_bundle(
     real = np.concatenate([data.test.x_nf, data.validation.x_nf, data.train.x_nf])
     proof = parity.prove(out_dir, model, explainer, data.program, real)
     stages.enter("writing", "writing the card and the manifest")
-    bundle.save_facts(out_dir, data, report, proof)
+    bundle.save_facts(out_dir, data, report, proof, outputs=outputs.to_json(), search=found.record)
     bundle.save_rows(out_dir, data, train_scores)
     shown = examples_of(model, explainer, data)
-    bundle.save_card(out_dir, data, spec, report, columns, shown, _told(run, stages))
+    bundle.save_card(out_dir, data, spec, report, columns, shown, _told(run, stages), search=found.record)
     bundle.close(out_dir, data, spec, run or {})
     return report
+
+
+def _prepared(data: Dataset, spec: Spec) -> tuple[Pool, Config]:
+    """Training and validation rows in one pool, and how they are divided."""
+    x_nf = np.concatenate([data.train.x_nf, data.validation.x_nf])
+    y_n = np.concatenate([data.train.y_n, data.validation.y_n])
+    settings = config.resolve(spec, data.schema, rows=len(y_n), features=data.program.width)
+    hashes_n = np.concatenate([data.train.hashes, data.validation.hashes])
+    return Pool(x_nf, y_n, folds_of(len(data.train.y_n), hashes_n, settings.folds)), settings
+
+
+def folds_of(train: int, hashes_n: Array, folds: int) -> list[tuple[Array, Array]]:
+    """Lists of (train, held) row numbers: the validation split, or parts by hash, so that equal rows stay together."""
+    every = np.arange(len(hashes_n))
+    if folds == 1:
+        return [(every[:train], every[train:])]
+    _, which_n = np.unique(hashes_n * np.uint64(MIXER), return_inverse=True)
+    part_n = which_n % folds
+    parts = [(every[part_n != part], every[part_n == part]) for part in range(folds)]
+    return [(fitted, held) for fitted, held in parts if len(fitted) and len(held)]
 
 
 def _keeper(
@@ -105,36 +128,36 @@ def _keeper(
         return None
     identity = settings.fingerprint(data.schema.get("dataset"), data.program.to_json(), VERSION)
     told = on_checkpoint or (lambda _: None)
-    return Keeper(folder, identity, settings.checkpoint_every_s, settings.checkpoints_kept, told)
+    return Keeper(folder, identity, config.CHECKPOINT_EVERY_S, config.CHECKPOINTS_KEPT, told)
 
 
-def _train(
-    settings: Config, data: Dataset, keeper: Keeper | None, report: Report, stop: Callable[[], bool]
-) -> tuple[Model, State]:
-    net = family(settings.family).net(settings.features, settings.outputs)
-    kind = Kind(net, settings.task, settings.log1p)
-    scale = losses.scale_of(data.train.y_n, log1p=settings.log1p)
-    rows, plan = batches.for_training(data.train.x_nf, data.train.y_n, settings)
-    held = batches.for_looking(data.validation.x_nf, data.validation.y_n)
-    state = train(kind, settings, scale, rows, plan, held, keeper=keeper, report=report, stop=stop)
-    unit = float(data.train.y_n.std()) or 1.0
-    return Model(kind, jax.device_put(state.best), scale, unit if settings.task == "regression" else 1.0), state
-
-
-def _judge(model: Model, settings: Config, data: Dataset, train_scores: Array, state: State) -> dict[str, Any]:
+def _judge(
+    model: Model, outputs: Outputs, settings: Config, data: Dataset, train_scores: Array, search: dict[str, Any]
+) -> dict[str, Any]:
     """metrics.json: the test split is scored once, here."""
     task, labels = settings.task, data.schema["labels"]
     seen = float(row_losses(task, data.train.y_n, train_scores).mean())
-    return evaluate(
+    raw_nk = model.raw_answers(data.test.x_nf)
+    answer_nk = model.calibrated(raw_nk)
+    report = evaluate(
         task,
         labels,
         data.test.y_n,
-        model.answers(data.test.x_nf),
+        answer_nk,
         baseline=baseline_of(task, data.train.y_n, len(labels)),
         seed=settings.seed,
         train_value=seen**0.5 if task == "regression" else seen,
-        history=state.history,
+        history=_history(search),
     )
+    spread_n = model.spread.of(answer_nk[:, 0]) if model.spread else None
+    facts = core_outputs.report(outputs, task, labels, data.test.y_n, answer_nk, spread_n, raw_nk, settings.seed)
+    return {**report, "outputs": facts}
+
+
+def _history(search: dict[str, Any]) -> list[dict[str, float]]:
+    """The curve of the configuration that counts most."""
+    best = max(search["trials"], key=lambda trial: trial["share"])
+    return [entry for entry in best["curve"] if None not in entry.values()]
 
 
 def _told(run: Mapping[str, Any] | None, stages: Stages) -> dict[str, Any]:

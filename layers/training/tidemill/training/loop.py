@@ -1,6 +1,11 @@
-"""The training loop: epochs compiled whole, all members at once, early stopping on the answer a user would get.
+"""The training loop: a population of members at once, epochs compiled whole, early stopping for each on its own.
 
-Axes: n rows, b batch rows, m members, k outputs.
+A member is one net with its own settings, all of them traced: other settings, the same compiled program. Members
+stand in groups (rows of the matrix g x c): a group shares batches and the rows it is watched on. What is watched and
+kept is a running average of the weights over about an epoch (Polyak and Juditsky 1992), which does the work of a
+falling step size without needing to know when training will end.
+
+Axes: g groups, c configurations, n rows, b batch rows, v rows looked at, j nets trained as one, k outputs.
 """
 
 from __future__ import annotations
@@ -13,27 +18,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from numpy.typing import NDArray
 
-from tidemill.core.errors import TidemillError
-from tidemill.core.progress import Progress, Report, silent
-from tidemill.training.batches import LOOK, Plan, Rows
-from tidemill.training.checkpoint import Interrupted, Keeper
-from tidemill.training.config import Config
+from tidemill.training import batches
+from tidemill.training.batches import LOOK, Group, Plan, Rows
 from tidemill.training.dropout import dropper, fold
-from tidemill.training.families import Net, Weights, keep
+from tidemill.training.families import Drop, Net, Weights, keep
 from tidemill.training.losses import Scale, answer, primary_losses, row_losses
+from tidemill.training.optimizers import Knobs, Optimizer
+from tidemill.training.schedules import factor
 
-ADAM = optax.scale_by_adam()
-
-
-class Knobs(NamedTuple):
-    """The traced settings: another value, the same compiled program."""
-
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-    clip_norm: float
+Array = NDArray[Any]
+AVERAGED = 2.0  # epochs over which weights are averaged
 
 
 class Kind(NamedTuple):
@@ -42,159 +38,243 @@ class Kind(NamedTuple):
     net: Net
     task: str
     log1p: bool
+    loss: str = "auto"
+    optimizer: str = "adamw"
+    schedule: str = "constant"
+
+
+class Pace(NamedTuple):
+    """How long to train: traced."""
+
+    epochs: int  # at most
+    patience: int  # epochs without a better validation loss
+    warmup: float = 0.0  # share of the steps
 
 
 @dataclass
 class State:
-    """Everything a run needs to go on: arrays with a leading member axis, and counters."""
+    """Everything a population needs to go on: arrays with leading axes g, c, and counters."""
 
     weights: Weights
     moments: Any
-    best: Weights  # on the host: NumPy arrays
+    average: Weights
+    best: Weights
+    best_loss: Array  # [g, c]; infinite where nothing finite was seen
+    best_epoch: Array
     epoch: int = 0  # epochs finished
     chunk: int = 0  # chunks finished of the current epoch
-    loss_sum: float = 0.0  # of the current epoch
-    best_epoch: int = 0
-    best_loss: float = float("inf")
-    history: list[dict[str, float]] = field(default_factory=list)
+    curve: list[tuple[list[list[float]], list[list[float]]]] = field(default_factory=list)  # train and held losses
+
+    def done(self, pace: Pace) -> bool:
+        """Whether no member can get better within the pace."""
+        stalled = (self.epoch - self.best_epoch >= pace.patience) | ~np.isfinite(self.best_loss)
+        return self.epoch >= pace.epochs or (self.epoch >= pace.patience and bool(stalled.all()))
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """What a population trains on."""
+
+    rows: Rows
+    scale: Scale
+    groups: list[Group]
+    cut: Plan
+
+    @property
+    def padding(self) -> int:
+        """The number of a row that weighs nothing."""
+        return len(self.rows.y_n) - 1
 
 
 def train(
     kind: Kind,
-    config: Config,
-    scale: Scale,
-    rows: Rows,
-    cut: Plan,
-    validation: Rows,
+    knobs_c: Knobs,
+    ground: Field,
+    pace: Pace,
+    state: State,
     *,
-    keeper: Keeper | None = None,
-    report: Report = silent,
-    stop: Callable[[], bool] = lambda: False,
+    until: int | None = None,
+    after_epoch: Callable[[State], None] = lambda _: None,
+    before_chunk: Callable[[State], None] = lambda _: None,
 ) -> State:
-    """Train until the validation loss has not improved for `patience` epochs; the best weights are in `best`."""
-    knobs = Knobs(config.learning_rate, config.weight_decay, config.dropout, config.clip_norm)
-    state = start(kind, config)
-    state = keeper.resume(state) if keeper else state
-    while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
-        order_n = np.random.default_rng((config.seed, state.epoch)).permutation(cut.rows).astype(np.int32)
-        for chunk in range(state.chunk, cut.chunks):
-            if stop():
-                raise Interrupted(keeper.save(state) if keeper else None, state.epoch)
-            state.weights, state.moments, loss_sum = run_chunk(
-                kind, cut, state.weights, state.moments, rows, scale, knobs, order_n, config.seed, state.epoch, chunk
+    """Train until every member has stalled, the epochs are over or `until` is reached; the best weights are in `best`.
+
+    `before_chunk` may raise to stop: the state is whole then.
+    """
+    held_gv = batches.looked([group.held for group in ground.groups], ground.padding)
+    seen_gv = batches.looked([group.train[: held_gv.shape[1]] for group in ground.groups], ground.padding)
+    while not state.done(pace) and state.epoch < (until or pace.epochs):
+        order_gn = batches.order(ground.groups, state.epoch, ground.cut.rows, ground.padding)
+        for chunk in range(state.chunk, ground.cut.chunks):
+            before_chunk(state)
+            seeds_g = np.array([hash_of(group.seed, state.epoch) for group in ground.groups], np.uint32)
+            place = (np.int32(state.epoch), np.int32(chunk), np.float32(pace.epochs), np.float32(pace.warmup))
+            state.weights, state.moments, state.average = run_chunk(
+                kind,
+                ground.cut,
+                state.weights,
+                state.moments,
+                state.average,
+                ground.rows,
+                ground.scale,
+                knobs_c,
+                order_gn,
+                seeds_g,
+                place,
             )
-            state.chunk, state.loss_sum = chunk + 1, state.loss_sum + float(loss_sum)
-        finish_epoch(state, float(rows.w_n.sum()), float(look(kind, state.weights, scale, validation)))
-        report(_progress(state, config))
-        if keeper:
-            keeper.save_if_due(state)
+            state.chunk = chunk + 1
+        _finish_epoch(kind, ground, state, held_gv, seen_gv)
+        after_epoch(state)
     return state
 
 
-def start(kind: Kind, config: Config) -> State:
-    """Fresh members, equal but for their seeds. Drawn in NumPy: nothing to compile."""
-    drawn = [kind.net.init(np.random.default_rng((config.seed, member))) for member in range(config.members)]
-    best = jax.tree.map(lambda *leaves: np.stack(leaves), *drawn)
-    count = np.zeros(config.members, np.int32)
-    moments = optax.ScaleByAdamState(count, *(jax.tree.map(np.zeros_like, best) for _ in "mv"))
-    weights, moments = jax.device_put((best, moments))
-    return State(weights, moments, best)
+def start(kind: Kind, seen: Any, groups: list[Group], widths: list[int]) -> State:
+    """Fresh members. Drawn in NumPy: nothing to compile."""
+
+    def drawn(group: Group, place: int) -> Weights:
+        return kind.net.init(np.random.default_rng((*group.seed, 1 << 20, place)), widths[place], seen)
+
+    members = [[drawn(group, place) for place in range(len(widths))] for group in groups]
+    shape = (len(groups), len(widths))
+    flat = [member for row in members for member in row]
+    weights = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*shape, *leaves[0].shape), *flat)
+    moments = Optimizer(kind.optimizer).init(members[0][0])
+    moments = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*shape, *leaf.shape)).copy(), moments)
+    copies = (jax.device_put(weights) for _ in range(3))
+    first = next(copies)
+    return State(first, jax.device_put(moments), *copies, np.full(shape, np.inf), np.zeros(shape, np.int64))
 
 
-def finish_epoch(state: State, rows: float, validation_loss: float) -> None:
-    """Count the epoch, note its losses, keep the weights where they are the best so far."""
-    if not validation_loss < float("inf"):
-        raise TidemillError(
-            f"Training diverged in epoch {state.epoch + 1}: the validation loss is {validation_loss}.",
-            remedy="Lower [train] learning_rate, or look for enormous values in the numeric columns.",
-            code="DIVERGED",
-        )
+def hash_of(seed: tuple[int, ...], epoch: int) -> int:
+    """32 bits that follow from a group's seed and the epoch."""
+    return int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0])
+
+
+def _finish_epoch(kind: Kind, ground: Field, state: State, held_gv: Array, seen_gv: Array) -> None:
+    """Count the epoch, note its losses, keep the weights of members that are the best so far."""
     state.epoch, state.chunk = state.epoch + 1, 0
-    entry = {"epoch": state.epoch, "train_loss": state.loss_sum / rows, "validation_loss": validation_loss}
-    state.history.append(entry)
-    state.loss_sum = 0.0
-    if validation_loss < state.best_loss:
-        state.best_loss, state.best_epoch = validation_loss, state.epoch
-        state.best = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state.weights)
-
-
-def _progress(state: State, config: Config) -> Progress:
-    name = "RMSE" if config.task == "regression" else "log loss"
-    said = f"validation {name} {state.history[-1]['validation_loss']:.4g}, best {state.best_loss:.4g}"
-    return Progress("training", state.epoch, config.epochs, f"{said} in epoch {state.best_epoch}")
+    seen_gc, held_gc = (
+        np.asarray(found, np.float64)
+        for found in look(kind, state.average, ground.rows, ground.scale, seen_gv, held_gv)
+    )
+    held_gc = np.where(np.isfinite(held_gc), held_gc, np.inf)
+    state.curve.append((seen_gc.tolist(), held_gc.tolist()))
+    better_gc = held_gc < state.best_loss
+    state.best_loss = np.where(better_gc, held_gc, state.best_loss)
+    state.best_epoch = np.where(better_gc, state.epoch, state.best_epoch)
+    state.best = keep_better(state.best, state.average, better_gc)
 
 
 # --- compiled -----------------------------------------------------------------------------------------------------
 
 
-@partial(jax.jit, static_argnames=("kind", "cut"), donate_argnames=("weights", "moments"))
+@partial(jax.jit, static_argnames=("kind", "cut"), donate_argnames=("weights", "moments", "average"))
 def run_chunk(
     kind: Kind,
     cut: Plan,
     weights: Weights,
     moments: Any,
+    average: Weights,
     rows: Rows,
     scale: Scale,
-    knobs: Knobs,
-    order_n: jax.Array,
-    seed: jax.Array,
-    epoch: jax.Array,
-    chunk: jax.Array,
-) -> tuple[Weights, Any, jax.Array]:
-    """A chunk of an epoch: its share of the epoch's shuffled rows in batches; returns the sum of the row losses."""
-    members = jnp.arange(jax.tree.leaves(weights)[0].shape[0])
-    epoch_key = fold(fold(jnp.uint32(seed), 1), epoch)
+    knobs_c: Knobs,
+    order_gn: jax.Array,
+    seeds_g: jax.Array,
+    place: tuple[Any, ...],
+) -> tuple[Weights, Any, Weights]:
+    """A chunk of an epoch: its share of the epoch's shuffled rows in batches."""
+    epoch, chunk, epochs, warmup = place
+    a_gc = jax.tree.leaves(weights)[0]
+    places_c = jnp.arange(a_gc.shape[1], dtype=jnp.uint32)
+    per_epoch = cut.steps * cut.chunks
 
-    def step(carry: tuple[Weights, Any], index: jax.Array) -> tuple[tuple[Weights, Any], jax.Array]:
-        at_b = jax.lax.dynamic_slice(order_n, (index * cut.batch,), (cut.batch,))
-        batch = jax.tree.map(lambda value: value[at_b], rows)
-        keys = jax.vmap(fold, (None, 0))(fold(epoch_key, index), members)
-        after, losses_m = jax.vmap(partial(_step, kind, batch, scale, knobs))(keys, carry)
-        return after, losses_m.mean()
+    def step(carry: tuple[Any, ...], index: jax.Array) -> tuple[tuple[Any, ...], None]:
+        number = epoch * per_epoch + index
+        scheduled = factor(kind.schedule, number, epochs * per_epoch, warmup)
+        share = jnp.maximum(1.0 / max(1.0, AVERAGED * per_epoch), 1.0 / (number + 1.0))
+
+        def group(carried: tuple[Any, ...], order_n: jax.Array, seed: jax.Array) -> tuple[Any, ...]:
+            at_b = jax.lax.dynamic_slice(order_n, (index * cut.batch,), (cut.batch,))
+            batch = jax.tree.map(lambda value: value[at_b], rows)
+            keys = jax.vmap(fold, (None, 0))(fold(seed, index), places_c)
+            one = partial(_step, kind, batch, scale, scheduled, share)
+            moved: tuple[Any, ...] = jax.vmap(one)(keys, knobs_c, *carried)
+            return moved
+
+        return jax.vmap(group)(carry, order_gn, seeds_g), None
 
     indices = chunk * cut.steps + jnp.arange(cut.steps)
-    (weights, moments), losses = jax.lax.scan(step, (weights, moments), indices)
-    return weights, moments, losses.sum()
+    (weights, moments, average), _ = jax.lax.scan(step, (weights, moments, average), indices)
+    return weights, moments, average
 
 
 def _step(
-    kind: Kind, batch: Rows, scale: Scale, knobs: Knobs, key: jax.Array, carry: tuple[Weights, Any]
-) -> tuple[tuple[Weights, Any], jax.Array]:
-    """One AdamW step of one member."""
-    weights, moments = carry
+    kind: Kind,
+    batch: Rows,
+    scale: Scale,
+    scheduled: jax.Array,
+    share: jax.Array,
+    key: jax.Array,
+    knobs: Knobs,
+    weights: Weights,
+    moments: Any,
+    average: Weights,
+) -> tuple[Weights, Any, Weights]:
+    """One step of one member."""
 
-    def loss_of(weights: Weights) -> tuple[jax.Array, jax.Array]:
-        out_bk = kind.net.finish(weights, kind.net.enter(weights, batch.x_nf), dropper(key, knobs.dropout))
-        total = (row_losses(kind.task, kind.log1p, scale, out_bk, batch.y_n) * batch.w_n).sum()
-        return total / jnp.maximum(batch.w_n.sum(), 1.0), total
+    def loss_of(weights: Weights) -> jax.Array:
+        out_jbk = outputs(kind.net, weights, batch.x_nf, dropper(key, knobs.dropout))
+        one = partial(row_losses, kind.task, kind.log1p, scale, y_b=batch.y_n, loss=kind.loss)
+        return (jax.vmap(one)(out_jbk).mean(0) * batch.w_n).sum() / jnp.maximum(batch.w_n.sum(), 1e-9)
 
-    gradients, total = jax.grad(loss_of, has_aux=True)(weights)
-    shrink = jnp.minimum(1.0, knobs.clip_norm / (optax.tree.norm(gradients) + 1e-9))
-    updates, moments = ADAM.update(jax.tree.map(lambda g: g * shrink, gradients), moments)
+    gradients = jax.grad(loss_of)(weights)
+    rate, decayed = scheduled * knobs.learning_rate, kind.net.decayed(weights)
+    weights, moments = Optimizer(kind.optimizer).step(weights, gradients, moments, knobs, rate, decayed)
+    average = jax.tree.map(lambda old, new: old + share * (new - old), average, weights)
+    return weights, moments, average
 
-    def moved(weight: jax.Array, update: jax.Array) -> jax.Array:
-        decay = knobs.weight_decay * weight if weight.ndim > 1 else 0.0  # biases are not decayed
-        return weight - knobs.learning_rate * (update + decay)
 
-    return (jax.tree.map(moved, weights, updates), moments), total
+def outputs(net: Net, weights: Weights, x_bf: jax.Array, drop: Drop) -> jax.Array:
+    """Outputs [j, b, k] of one member."""
+    out = net.finish(weights, net.enter(weights, x_bf), drop)
+    return out[None] if out.ndim == 2 else out.swapaxes(0, 1)
 
 
 def predict(kind: Kind, weights: Weights, scale: Scale, x_bf: jax.Array) -> jax.Array:
-    """The answer of all members together; pure, so that it can be compiled, differentiated and exported."""
-    out_mbk = jax.vmap(lambda member: kind.net.finish(member, kind.net.enter(member, x_bf), keep))(weights)
-    return answer(kind.task, kind.log1p, scale, out_mbk)
+    """The answer of members [m, ...] together; pure, so that it can be compiled, differentiated and exported."""
+    out_mjbk = jax.vmap(lambda member: outputs(kind.net, member, x_bf, keep))(weights)
+    return answer(kind.task, kind.log1p, scale, out_mjbk.reshape(-1, *out_mjbk.shape[2:]), kind.loss)
 
 
 @partial(jax.jit, static_argnames=("kind",))
-def look(kind: Kind, weights: Weights, scale: Scale, rows: Rows) -> jax.Array:
-    """The primary metric over rows, in looks of LOOK rows at most."""
-    size = min(LOOK, len(rows.y_n))
+def look(
+    kind: Kind, average: Weights, rows: Rows, scale: Scale, seen_gv: jax.Array, held_gv: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The primary metric [g, c] on rows of training and on held ones, in looks of LOOK rows at most."""
+    size = min(LOOK, held_gv.shape[1])
 
-    def part(piece: Rows) -> jax.Array:
-        losses_b = primary_losses(kind.task, predict(kind, weights, scale, piece.x_nf), piece.y_n)
-        return jnp.sum(losses_b * piece.w_n)
+    def losses(members: Weights, at_v: jax.Array) -> jax.Array:
+        def part(at: jax.Array) -> tuple[jax.Array, jax.Array]:
+            x_vf, y_v, real_v = rows.x_nf[at], rows.y_n[at], at != len(rows.y_n) - 1
 
-    pieces = jax.tree.map(lambda value: value.reshape(-1, size, *value.shape[1:]), rows)
-    mean: jax.Array = jax.lax.map(part, pieces).sum() / rows.w_n.sum()
-    root: jax.Array = jnp.sqrt(mean)
-    return root if kind.task == "regression" else mean
+            def one(member: Weights) -> jax.Array:
+                answer_vk = predict(kind, jax.tree.map(lambda leaf: leaf[None], member), scale, x_vf)
+                return jnp.sum(primary_losses(kind.task, answer_vk, y_v) * real_v)
+
+            return jax.vmap(one)(members), real_v.sum()
+
+        sums, counts = jax.lax.map(part, at_v.reshape(-1, size))
+        mean = sums.sum(0) / counts.sum()
+        return jnp.sqrt(mean) if kind.task == "regression" else mean
+
+    return jax.vmap(losses)(average, seen_gv), jax.vmap(losses)(average, held_gv)
+
+
+@partial(jax.jit, donate_argnames=("best",))
+def keep_better(best: Weights, average: Weights, better_gc: jax.Array) -> Weights:
+    """The averages where they are better."""
+
+    def chosen(old: jax.Array, new: jax.Array) -> jax.Array:
+        return jnp.where(better_gc.reshape(*better_gc.shape, *[1] * (old.ndim - 2)), new, old)
+
+    return jax.tree.map(chosen, best, average)

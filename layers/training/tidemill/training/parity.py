@@ -54,7 +54,7 @@ def prove(folder: Path, model: Model, explain: Explainer, program: Program, x_nf
     return {
         "rows": len(rows_nf),
         "max_abs_difference": apart,
-        "unit": "standard deviations of the target" if model.kind.task == "regression" else "probability",
+        "unit": "standard deviations of the target" if model.task == "regression" else "probability",
         "bound": BOUND,
         "batches": list(BATCHES),
         **told,

@@ -11,6 +11,7 @@ MEANING = {
     "data.task": "kind of prediction (auto: read from the target)",
     "data.id": "columns that name a row, kept out of the model",
     "data.drop": "columns left out on request",
+    "data.groups": "columns whose groups the scores are shown for",
     "preprocess.missing": "missing cells: filled in and flagged, or the row set aside",
     "preprocess.skew": "long-tailed positive columns: logarithm, or as they are",
     "preprocess.duplicates": "equal rows: kept (always in one split), or only the first",

@@ -1,34 +1,46 @@
-"""The model families by name. A family is a small file: a Flax module, made pure, and one line in FAMILIES."""
+"""The model families by name. A family is a small file: a Flax module, made pure, and one line in FAMILIES.
+
+Axes: n rows, b batch rows, f features, k outputs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.core.errors import BadSpec
 
 Weights = Any  # a pytree of arrays
 Drop = Callable[[jax.Array], jax.Array]  # what a layer's output goes through: dropout in training, nothing after
+Settings = Mapping[str, Any]  # of one trial: learning_rate, weight_decay, l1, dropout, width
 
 
 class Net(Protocol):
     """An architecture with its sizes filled in; hashable, so that JAX can take it as a static argument."""
 
+    bends: ClassVar[bool]  # whether `enter` does nothing, as the first thing done to features is not affine
     features: int
     outputs: int
 
-    def init(self, rng: np.random.Generator) -> Weights:
-        """Fresh weights of one member, as NumPy arrays."""
+    def init(self, rng: np.random.Generator, width: int, seen: Any) -> Weights:
+        """Fresh weights of one member as NumPy arrays; units of hidden layers beyond `width` are dead for ever.
+
+        `seen` is what the family's `look` found in the training rows.
+        """
+
+    def decayed(self, weights: Weights) -> Any:
+        """The same tree with True where L2 and L1 pull."""
 
     def enter(self, weights: Weights, x_bf: jax.Array) -> Any:
         """The affine part that features go through first (any pytree [b, ...]), or the features as they are."""
 
     def finish(self, weights: Weights, entered: Any, drop: Drop) -> jax.Array:
-        """Outputs [b, k] of one member from what `enter` gave: logits, or the standardised value."""
+        """Outputs [b, k] of one member, or [b, j, k] of the j nets that are trained as one: logits, or values."""
 
 
 class Family(Protocol):
@@ -37,12 +49,18 @@ class Family(Protocol):
     NAME: str
     DESCRIPTION: str  # one line, for the card
 
-    def net(self, features: int, outputs: int) -> Net:
-        """The architecture for these sizes."""
+    def look(self, x_nf: NDArray[Any]) -> Any:
+        """What the net must know of the training rows: a pytree of arrays, constant in training."""
+
+    def net(self, features: int, outputs: int, seen: Any, members: int | None, width: int | None) -> Net:
+        """The architecture for these sizes; None where the user left the choice."""
+
+    def trials(self, task: str, rows: int) -> list[dict[str, float]]:
+        """What the search tries, the defaults first."""
 
 
 # name -> module; imported when asked for, so that a family costs nothing where it is not used
-FAMILIES = {"mlp": "tidemill.training.families.mlp"}
+FAMILIES = {name: f"tidemill.training.families.{name}" for name in ("tabm", "mlp", "linear")}
 
 
 def family(name: str) -> Family:
@@ -56,3 +74,17 @@ def family(name: str) -> Family:
 def keep(x: jax.Array) -> jax.Array:
     """Drop nothing: a layer after training."""
     return x
+
+
+def grid(default: dict[str, float], **choices: tuple[float, ...]) -> list[dict[str, float]]:
+    """The default, then settings that walk through the choices of every key at its own pace.
+
+    Choices of coprime lengths meet in all combinations before anything repeats.
+    """
+    turns = range(max(len(values) for values in choices.values()) * 8)
+    walked = [{key: values[turn % len(values)] for key, values in choices.items()} for turn in turns]
+    found = [default]
+    for settings in ({**default, **some} for some in walked):
+        if settings not in found:
+            found.append(settings)
+    return found

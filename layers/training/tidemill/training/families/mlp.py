@@ -1,4 +1,4 @@
-"""mlp: two hidden layers of 64 and 32 units beside a linear path from input to output.
+"""mlp: two hidden layers beside a linear path from input to output.
 
 The linear path starts at zero. It lets the net be at least a linear model on small wide tables, where hidden layers
 alone tend to lose against ridge regression.
@@ -7,29 +7,29 @@ alone tend to lose against ridge regression.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from flax import nnx
+from numpy.typing import NDArray
 
-from tidemill.training.families import Drop, Weights
+from tidemill.training.families import Drop, Weights, grid, modules
 
 NAME = "mlp"
-DESCRIPTION = "A neural network of two hidden layers (64 and 32 units, ReLU) beside a linear path."
-WIDTHS = (64, 32)
+DESCRIPTION = "A neural network of two hidden layers (ReLU) beside a linear path."
+WIDTHS = (64, 32)  # classes; for numbers the search starts from 10-20, which are units of these that live
 Entered = tuple[jax.Array, jax.Array]
 
 
 class Layers(nnx.Module):  # type: ignore[misc]
     """The layers as Flax sees them."""
 
-    def __init__(self, features: int, outputs: int, rngs: nnx.Rngs) -> None:
-        sizes = (features, *WIDTHS)
+    def __init__(self, features: int, outputs: int, widths: tuple[int, ...], rngs: nnx.Rngs) -> None:
+        sizes = (features, *widths)
         self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
-        self.out = nnx.Linear(WIDTHS[-1], outputs, rngs=rngs)
+        self.out = nnx.Linear(widths[-1], outputs, rngs=rngs)
         self.skip = nnx.Linear(features, outputs, use_bias=False, rngs=rngs)
 
     def enter(self, x_bf: jax.Array) -> Entered:
@@ -50,44 +50,70 @@ class Layers(nnx.Module):  # type: ignore[misc]
 class Mlp:
     """The sizes; weights come and go as plain nested dicts of arrays."""
 
+    bends: ClassVar[bool] = False
+
     features: int
     outputs: int
+    widths: tuple[int, ...] = WIDTHS
 
-    def init(self, rng: np.random.Generator) -> Weights:
-        """Fresh weights: He's scale before ReLU (arXiv 1502.01852), zeros for biases and the linear path."""
-        blank = nnx.to_pure_dict(_blueprint(self)[1])
-        weights: Weights = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), blank)
-        for layer, gain in (*((layer, 2.0) for layer in weights["hidden"].values()), (weights["out"], 1.0)):
+    def init(self, rng: np.random.Generator, width: int, seen: Any) -> Weights:
+        """Fresh weights: He's scale before ReLU (arXiv 1502.01852), zeros for biases and the linear path.
+
+        A unit whose incoming weights and bias are zero answers zero, gets no gradient and stays as it is: that is how
+        a trial is narrower than the arrays it shares with others.
+        """
+        weights = modules.blank(Layers, self.features, self.outputs, self.widths)
+        live = live_units(width, self.widths)
+        for (at, layer), units in zip(sorted(weights["hidden"].items()), live, strict=True):
+            inputs = self.features if at == 0 else live[at - 1]
             shape = layer["kernel"].shape
-            layer["kernel"] = rng.normal(0.0, (gain / shape[0]) ** 0.5, shape).astype(np.float32)
+            drawn = rng.normal(0.0, (2.0 / inputs) ** 0.5, shape).astype(np.float32)
+            layer["kernel"] = np.where(np.arange(shape[1]) < units, drawn, 0)
+        shape = weights["out"]["kernel"].shape
+        weights["out"]["kernel"] = rng.normal(0.0, (1.0 / live[-1]) ** 0.5, shape).astype(np.float32)
         return weights
+
+    def decayed(self, weights: Weights) -> Any:
+        """The matrices, not the biases."""
+        return modules.matrices(weights)
 
     def enter(self, weights: Weights, x_bf: jax.Array) -> Entered:
         """The affine part: the first layer before its bend, and the linear path."""
-        return _layers(self, weights).enter(x_bf)
+        return self._layers(weights).enter(x_bf)
 
     def finish(self, weights: Weights, entered: Entered, drop: Drop) -> jax.Array:
         """Outputs [b, k] of one member."""
-        return _layers(self, weights).finish(entered, drop)
+        return self._layers(weights).finish(entered, drop)
+
+    def _layers(self, weights: Weights) -> Layers:
+        return modules.with_weights(weights, Layers, self.features, self.outputs, self.widths)
 
 
-@lru_cache(maxsize=32)
-def _blueprint(mlp: Mlp) -> tuple[Any, Any]:
-    """The module's structure and its parameters' shapes, without any arrays."""
-    empty = nnx.eval_shape(lambda: Layers(mlp.features, mlp.outputs, nnx.Rngs(0)))
-    graph, state, _ = nnx.split(empty, nnx.Param, ...)
-    return graph, state
+def live_units(width: int, widths: tuple[int, ...]) -> tuple[int, ...]:
+    """Units of each layer that live at a width: 10 means 10-20, the net for numbers; w else means w and w / 2."""
+    wanted = (10, 20) if width == 10 else (width, max(1, width // 2))
+    return tuple(min(some, most) for some, most in zip(wanted, widths, strict=True))
 
 
-def _layers(mlp: Mlp, weights: Weights) -> Layers:
-    """The module with these weights: made anew at every call, so nothing is shared and nothing leaks."""
-    graph, blank = _blueprint(mlp)
-    state = jax.tree.map(lambda leaf: leaf, blank)
-    nnx.replace_by_pure_dict(state, weights)
-    layers: Layers = nnx.merge(graph, state)
-    return layers
+def look(x_nf: NDArray[Any]) -> None:
+    """This net needs to know nothing before."""
 
 
-def net(features: int, outputs: int) -> Mlp:
+def net(features: int, outputs: int, seen: Any, members: int | None = None, width: int | None = None) -> Mlp:
     """The architecture for these sizes."""
-    return Mlp(features, outputs)
+    width = width or WIDTHS[0]
+    return Mlp(features, outputs, (10, 20) if width == 10 else (width, max(1, width // 2)))
+
+
+def trials(task: str, rows: int) -> list[dict[str, float]]:
+    """Around Adam's usual step size."""
+    width = 10 if task == "regression" else 64
+    default = {"learning_rate": 1e-3, "weight_decay": 1e-3, "l1": 0.0, "dropout": 0.1, "width": width}
+    return grid(
+        default,
+        learning_rate=(3e-3, 1e-3, 1e-2),
+        weight_decay=(1e-3, 1e-1, 1e-2, 0.5),
+        dropout=(0.0, 0.1, 0.3, 0.2, 0.05),
+        width=(64, 32),
+        l1=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1e-3),
+    )

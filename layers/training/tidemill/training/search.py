@@ -1,0 +1,332 @@
+"""The search: families one after the other, a population of each at once, the worse given up early, the best blended.
+
+Successive halving (Jamieson and Talwalkar, arXiv 1502.07943) with two rungs: after a few epochs the better few of a
+family's configurations go on to the end. Two shapes of population, two compilations. Which of the trained ones
+answer together, and with what shares, is decided on rows that they have not trained on.
+
+Axes: g groups, c configurations, n rows, k outputs, m members of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.core.errors import TidemillError
+from tidemill.core.progress import Progress, Report, silent
+from tidemill.training import batches, blend, losses
+from tidemill.training.batches import Group
+from tidemill.training.checkpoint import Interrupted, Keeper, Saved, named, restored
+from tidemill.training.config import Config
+from tidemill.training.evaluate import Part, in_blocks
+from tidemill.training.families import family
+from tidemill.training.loop import Field, Kind, Pace, State, start, train
+from tidemill.training.losses import Scale
+from tidemill.training.trials import BLENDED, KEPT_ON, Trial, kept_of, knobs_of, trials_of
+
+Array = NDArray[Any]
+TREES = ("weights", "moments", "average", "best")
+COPIES = 4  # small nets from different seeds, where no folds make several of each configuration
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The rows a search may use, and how they are divided: lists of (train, held) row numbers."""
+
+    x_nf: Array
+    y_n: Array
+    folds: list[tuple[Array, Array]]
+
+    @property
+    def held_n(self) -> Array:
+        """The rows that some fold holds out, in order."""
+        return np.unique(np.concatenate([held for _, held in self.folds]))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search ends with."""
+
+    parts: tuple[Part, ...]
+    scale: Scale
+    held_n: Array  # the pool's rows that answers were held out for
+    answer_nk: Array  # of the blend, on those rows, by members that have not trained on them
+    record: dict[str, Any]  # search.json
+
+
+@dataclass
+class Line:
+    """The search of one family: the configurations still in it, and their state."""
+
+    family: str
+    alive: list[int]
+    state: State
+    rung: int = 0
+    finished: bool = False
+
+
+@dataclass
+class Search:
+    """A search under way: all that is needed to go on with it, and to tell of it."""
+
+    config: Config
+    pool: Pool
+    keeper: Keeper | None = None
+    report: Report = silent
+    stop: Callable[[], bool] = lambda: False
+    trials: dict[str, list[Trial]] = field(default_factory=dict)
+    lines: dict[str, Line] = field(default_factory=dict)
+    chunks: int = 0  # trained so far; numbers the checkpoints
+    epochs: int = 0  # of all families, for the progress
+    programs: set[Any] = field(default_factory=set)  # shapes that were compiled for
+    looks: dict[str, Any] = field(default_factory=dict)  # what families found in the training rows
+
+    def run(self) -> Found:
+        """Train all families, blend; raises Interrupted once `stop` is true, and DIVERGED where nothing learned."""
+        self.scale = losses.scale_of(self.pool.y_n, log1p=self.config.log1p)
+        weights_n = self._row_weights()
+        self.rows = batches.on_device(self.pool.x_nf, self.pool.y_n, weights_n)
+        self._resume()
+        for name in self.config.families:
+            self._search(name)
+        return self._blended()
+
+    # --- one family -------------------------------------------------------------------------------------------------
+
+    def _search(self, name: str) -> None:
+        """Rungs of one family, from wherever it stands."""
+        line = self.lines.get(name) or self._begin(name)
+        if line.finished:
+            return
+        config, keep = self.config, kept_of(name, len(self.trials[name]))
+        if line.rung == 0 and len(line.alive) > keep and config.rung_epochs < config.epochs:
+            self._train(line, config.rung_epochs)
+            self._halve(line, keep)
+        line.rung = max(line.rung, 1)
+        self._train(line, config.epochs)
+        self._note(line, list(range(len(line.alive))), line.state.epoch)
+        line.finished = True
+
+    def _begin(self, name: str) -> Line:
+        made = family(name)
+        self.trials[name] = trials_of(made, self.config, len(self.pool.y_n))
+        line = Line(name, list(range(len(self.trials[name]))), self._fresh(name))
+        self.lines[name] = line
+        return line
+
+    def _fresh(self, name: str) -> State:
+        widths = [int(trial.settings["width"]) for trial in self.trials[name]]
+        return start(self._kind(name), self._seen(name), self._groups(name), widths)
+
+    def _train(self, line: Line, until: int) -> None:
+        """Train the line's population until an epoch, saving now and then."""
+        kind, groups = self._kind(line.family), self._groups(line.family)
+        trials = [self.trials[line.family][at] for at in line.alive]
+        one = jax.tree.map(lambda leaf: leaf[0, 0], line.state.weights)
+        size = (
+            sum(leaf.size for leaf in jax.tree.leaves(one))
+            * len(trials)
+            * len(groups)
+            * getattr(kind.net, "members", 1)
+        )
+        cut = batches.plan(max(len(group.train) for group in groups), self.config.batch_size, size)
+        self.programs.add((kind, cut, len(groups), len(trials)))
+        pace = Pace(self.config.epochs, self.config.patience, self.config.warmup)
+
+        def before(state: State) -> None:
+            if self.stop():
+                raise Interrupted(self.save(), f"epoch {state.epoch + 1} of {line.family}")
+            self.chunks += 1
+
+        def after(state: State) -> None:
+            self.epochs += 1
+            self.report(self._progress(line, until))
+            if self.keeper and self.keeper.due():
+                self.save()
+
+        ground = Field(self.rows, self.scale, groups, cut)
+        knobs_c = knobs_of(trials, self.config.momentum)
+        train(kind, knobs_c, ground, pace, line.state, until=until, before_chunk=before, after_epoch=after)
+
+    def _halve(self, line: Line, keep: int) -> None:
+        """Give up all but the best few."""
+        loss_c = line.state.best_loss.mean(0)
+        order = np.argsort(loss_c, kind="stable")
+        self._note(line, [int(at) for at in order[keep:]], line.state.epoch)
+        stay = sorted(int(at) for at in order[:keep])
+        for at in stay:
+            rung = {"epochs": line.state.epoch, "loss": float(f"{loss_c[at]:.7g}")} if np.isfinite(loss_c[at]) else None
+            self.trials[line.family][line.alive[at]].rungs += [rung] if rung else []
+        line.state = narrowed(line.state, stay)
+        line.alive, line.rung = [line.alive[at] for at in stay], 1
+
+    def _note(self, line: Line, places: list[int], epochs: int) -> None:
+        """Write what became of configurations into their trials."""
+        for place in places:
+            held = [(float(np.mean(s, 0)[place]), float(np.mean(h, 0)[place])) for s, h in line.state.curve]
+            trial = self.trials[line.family][line.alive[place]]
+            trial.note(held, epochs, float(line.state.best_loss.mean(0)[place]))
+
+    # --- what a family trains on ------------------------------------------------------------------------------------
+
+    def _seen(self, name: str) -> Any:
+        if name not in self.looks:
+            self.looks[name] = family(name).look(self.pool.x_nf)
+        return self.looks[name]
+
+    def _kind(self, name: str) -> Kind:
+        config, width = self.config, dict(self.config.fixed).get("width")
+        net = family(name).net(
+            config.features, config.outputs, self._seen(name), config.members, int(width) if width else None
+        )
+        return Kind(net, config.task, config.log1p, config.loss, config.optimizer, config.schedule)
+
+    def _groups(self, name: str) -> list[Group]:
+        """A group for every fold; without folds several seeds of a net that is no ensemble by itself."""
+        at, folds = list(self.config.families).index(name), self.pool.folds
+        copies = 1 if len(folds) > 1 or name != "mlp" else self.config.members or COPIES
+        return [
+            Group(held_out[0], held_out[1], (self.config.seed, at, turn))
+            for turn, held_out in enumerate(held_out for held_out in folds for _ in range(copies))
+        ]
+
+    def _row_weights(self) -> Array:
+        if self.config.task == "regression":
+            return np.ones(len(self.pool.y_n), np.float32)
+        weights_k = losses.class_weights(self.config.class_weights, self.pool.y_n, self.config.outputs)
+        chosen: Array = weights_k[self.pool.y_n]
+        return chosen
+
+    # --- what answers -----------------------------------------------------------------------------------------------
+
+    def _blended(self) -> Found:
+        """Choose the parts and their shares on held-out rows."""
+        made = [
+            (self.trials[name][at], place) for name, line in self.lines.items() for place, at in enumerate(line.alive)
+        ]
+        made = [(trial, place) for trial, place in made if trial.loss is not None]
+        if not made:
+            raise TidemillError(
+                "Training diverged: no configuration gave a finite validation loss.",
+                remedy="Lower [train] learning_rate, or look for enormous values in the numeric columns.",
+                code="DIVERGED",
+            )
+        y_n = self.pool.y_n[self.pool.held_n]
+        self.report(Progress("blending", message=f"{len(made)} configurations, {len(y_n):,} rows held out"))
+        answers = [self._held_answers(trial.family, place) for trial, place in made]
+        alone = [blend.loss_of(self.config.task, y_n, answer_nk) for answer_nk in answers]
+        shares = blend.shares_of(self.config.task, y_n, answers) if self.config.blend else _only(alone)
+        parts = []
+        for (trial, place), share in zip(made, shares, strict=True):
+            trial.state, trial.share = (BLENDED if share else KEPT_ON), float(f"{share:.6g}")
+            if share:
+                weights = jax.tree.map(lambda leaf, place=place: leaf[:, place], self.lines[trial.family].state.best)
+                parts.append(Part(trial.id, self._kind(trial.family), weights, share))
+        answer_nk = sum(share * answer for share, answer in zip(shares, answers, strict=True))
+        record = self._record([trial for trial, _ in made], alone, blend.loss_of(self.config.task, y_n, answer_nk))
+        return Found(tuple(parts), self.scale, self.pool.held_n, answer_nk, record)
+
+    def _held_answers(self, name: str, place: int) -> Array:
+        """Answers [n, k] of one configuration on the held rows, each by the members that held it out."""
+        state, held_n = self.lines[name].state, self.pool.held_n
+        total_nk = np.zeros((len(held_n), self.config.outputs))
+        count_n = np.zeros(len(held_n))
+        for turn, group in enumerate(self._groups(name)):
+            member = jax.tree.map(lambda leaf, turn=turn: leaf[turn : turn + 1, place], state.best)
+            at_n = np.searchsorted(held_n, group.held)
+            total_nk[at_n] += in_blocks(self._kind(name), member, self.scale, self.pool.x_nf[group.held])
+            count_n[at_n] += 1
+        return total_nk / count_n[:, None]
+
+    def _record(self, made: list[Trial], alone: list[float], together: float) -> dict[str, Any]:
+        """search.json."""
+        trials = [trial for name in self.lines for trial in self.trials[name]]
+        return {
+            "format": 1,
+            "score": "validation RMSE" if self.config.task == "regression" else "validation log loss",
+            "winner": _winner(made, alone, together, len(trials), len(self.pool.held_n)),
+            "folds": len(self.pool.folds),
+            "loss": float(f"{together:.7g}"),
+            "trials": [trial.json() for trial in trials],
+            "blend": [{"id": trial.id, "share": trial.share} for trial in made if trial.share],
+            "compilations": len(self.programs),
+        }
+
+    def _progress(self, line: Line, until: int) -> Progress:
+        state, name = line.state, "RMSE" if self.config.task == "regression" else "log loss"
+        best = state.best_loss.mean(0).min()
+        said = f"{line.family}: {len(line.alive)} configurations, epoch {state.epoch} of at most {until}"
+        place = self.config.families.index(line.family) + (state.epoch / self.config.epochs)
+        share = round(100 * place / len(self.config.families))
+        return Progress("training", share, 100, f"{said}, best validation {name} {best:.4g}")
+
+    # --- interruptions ----------------------------------------------------------------------------------------------
+
+    def save(self) -> Any:
+        """Write a checkpoint; where, or None without a keeper."""
+        if self.keeper is None:
+            return None
+        arrays: dict[str, Any] = {}
+        for name, line in self.lines.items():
+            for tree in ("best",) if line.finished else TREES:
+                arrays |= named(getattr(line.state, tree), f"{name}/{tree}")
+        lines = {
+            name: {
+                **{"alive": line.alive, "rung": line.rung, "finished": line.finished, "epoch": line.state.epoch},
+                **{"chunk": line.state.chunk, "curve": line.state.curve},
+                **{"best_loss": line.state.best_loss.tolist(), "best_epoch": line.state.best_epoch.tolist()},
+                "trials": [trial.json() for trial in self.trials[name]],
+            }
+            for name, line in self.lines.items()
+        }
+        return self.keeper.save(
+            self.chunks, Saved(arrays, {"chunks": self.chunks, "epochs": self.epochs, "lines": lines})
+        )
+
+    def _resume(self) -> None:
+        """Go on from the newest checkpoint of this very search, if there is one."""
+        saved = self.keeper.newest() if self.keeper else None
+        if saved is None:
+            return
+        self.chunks, self.epochs = saved.facts["chunks"], saved.facts["epochs"]
+        for name, facts in saved.facts["lines"].items():
+            self.trials[name] = [Trial(**told) for told in facts["trials"]]
+            fresh = narrowed(self._fresh(name), facts["alive"])
+            for tree in ("best",) if facts["finished"] else TREES:
+                setattr(fresh, tree, restored(getattr(fresh, tree), f"{name}/{tree}", saved.arrays))
+            fresh.epoch, fresh.chunk = facts["epoch"], facts["chunk"]
+            fresh.curve = [(seen, held) for seen, held in facts["curve"]]
+            fresh.best_loss, fresh.best_epoch = np.array(facts["best_loss"]), np.array(facts["best_epoch"])
+            self.lines[name] = Line(name, facts["alive"], fresh, facts["rung"], facts["finished"])
+
+
+def narrowed(state: State, stay: list[int]) -> State:
+    """The state with some of its configurations only."""
+    at = np.array(stay)
+    trees = {tree: jax.tree.map(lambda leaf: leaf[:, at], getattr(state, tree)) for tree in TREES}
+    curve = [tuple(np.array(losses)[:, at].tolist() for losses in pair) for pair in state.curve]
+    facts = {"best_loss": state.best_loss[:, at], "best_epoch": state.best_epoch[:, at]}
+    return State(**trees, **facts, epoch=state.epoch, chunk=state.chunk, curve=curve)
+
+
+def _only(alone: list[float]) -> list[float]:
+    return [float(place == int(np.argmin(alone))) for place in range(len(alone))]
+
+
+def _winner(made: list[Trial], alone: list[float], together: float, tried: int, rows: int) -> str:
+    """Why these parts answer, in a sentence."""
+    chosen = [trial for trial in made if trial.share]
+    best = made[int(np.argmin(alone))]
+    where = f"on {rows:,} rows they had not trained on"
+    if len(chosen) == 1:
+        return f"{best.id} alone: of {tried} configurations it has the lowest loss ({min(alone):.4g}) {where}."
+    names = ", ".join(f"{trial.id} ({trial.share:.0%})" for trial in sorted(chosen, key=lambda trial: -trial.share))
+    return (
+        f"An average of {names}: its loss is {together:.4g} {where}, "
+        f"{1 - together / min(alone):.1%} below that of the best of {tried} configurations alone, {best.id}."
+    )

@@ -1,0 +1,80 @@
+"""What is tried: settings by family, and the record of how each fared.
+
+Axes: c configurations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tidemill.training.config import CLIP_NORM, KEPT, TRIED, Config
+from tidemill.training.families import Family
+from tidemill.training.optimizers import Knobs
+
+DIVERGED, STOPPED, KEPT_ON, BLENDED = "diverged", "stopped", "kept", "blended"
+
+
+@dataclass
+class Trial:
+    """One configuration, and what became of it; `json` gives its entry in search.json."""
+
+    id: str
+    family: str
+    settings: dict[str, float]
+    rungs: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    loss: float | None = None
+    state: str = STOPPED
+    share: float = 0.0
+
+    def json(self) -> dict[str, Any]:
+        """Plain values; infinite losses are None."""
+        return {
+            **{"id": self.id, "family": self.family, "settings": self.settings, "rungs": self.rungs},
+            **{"loss": self.loss, "state": self.state, "share": self.share, "curve": self.curve},
+        }
+
+    def note(self, losses: list[tuple[float, float]], rung_epochs: int | None, loss: float) -> None:
+        """Add the train and held losses of epochs, and the best loss at their end."""
+        for seen, held in losses:
+            entry = {"epoch": len(self.curve) + 1, "train_loss": _finite(seen), "validation_loss": _finite(held)}
+            self.curve.append(entry)
+        if rung_epochs is not None:
+            self.rungs.append({"epochs": rung_epochs, "loss": _finite(loss)})
+        self.loss = _finite(loss)
+        if self.loss is None:
+            self.state = DIVERGED
+
+
+def trials_of(family: Family, config: Config, rows: int) -> list[Trial]:
+    """The configurations of a family, the defaults first, with what the user fixed; equal ones only once."""
+    fixed = dict(config.fixed)
+    wanted = config.configurations or TRIED[family.NAME]
+    found: list[dict[str, float]] = []
+    for settings in family.trials(config.task, rows):
+        chosen = {**settings, **fixed}
+        if chosen not in found:
+            found.append(chosen)
+    return [Trial(f"{family.NAME}-{at + 1}", family.NAME, settings) for at, settings in enumerate(found[:wanted])]
+
+
+def kept_of(family: str, trials: int) -> int:
+    """How many configurations are trained to the end."""
+    return min(KEPT[family], trials)
+
+
+def knobs_of(trials: list[Trial], momentum: float) -> Knobs:
+    """The settings of a population as arrays [c]."""
+
+    def values(name: str) -> Any:
+        return np.array([trial.settings[name] for trial in trials], np.float32)
+
+    every = (np.full(len(trials), value, np.float32) for value in (momentum, CLIP_NORM))
+    return Knobs(*(values(name) for name in ("learning_rate", "weight_decay", "l1", "dropout")), *every)
+
+
+def _finite(value: float) -> float | None:
+    return float(f"{value:.7g}") if np.isfinite(value) else None
