@@ -80,6 +80,7 @@ def test_the_fragment_is_whole_and_obeys_no_label(task: str, labels: tuple[str, 
     text = rendered(card(task, labels, costs=costs))
     ElementTree.fromstring(text)  # noqa: S314 - our own page: every element is closed
     assert "<script" not in text and "\u202e" not in text
+    assert '"interval": 0.99</code>' in text if task == "regression" else '"set": 0.99</code>' in text
     assert text.count("<tr>") == 6 and "90.0 %" in text
     assert ("<svg" in text) == (task == "binary")
 
@@ -101,4 +102,5 @@ def test_a_level_nobody_could_learn_is_not_claimed() -> None:
 def test_a_card_without_outputs_has_no_such_section() -> None:
     assert honest.section({}) is None and honest.shown({"outputs": None}) is None and honest.shown({}) is None
     assert rendered({}).strip() == ""
+    assert honest.section({"outputs": {"rows": 3, "calibration": None, "coverage": None, "decision": None}}) is None
     assert page._environment().get_template("honest.html.j2").render(card={}).strip() == ""

@@ -11,15 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidemill.core.errors import BadBundle
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, Any]
 Method = Literal["none", "platt", "temperature"]
 Derivatives = Callable[[Array], tuple[float, Array, Array]]
 
-EPSILON = float(np.finfo(np.float32).eps)  # probabilities leave the model as float32; below it a logarithm means little
+EPSILON = 2.0**-23  # of float32, as which probabilities leave the model; below it a logarithm means little
 FEW = 10  # rows of a class (of all wrong answers, for many classes) below which nothing is fitted
 STEEPEST = 20.0  # a larger factor than this is no correction but a separation
 NEWTON_STEPS = 50

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, Any]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)  # shares of rows that can be asked for; between them nothing was fitted
-SMALLEST = float(np.finfo(np.float32).tiny)  # a spread is never less
+SMALLEST = 2.0**-126  # the smallest normal float32; a spread is never less
 
 
 def rank(rows: int, level: float) -> int:

@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidemill.core.errors import BadBundle, BadSpec
 
 if TYPE_CHECKING:  # what answers requests reads rules, and no specifications
     from tidemill.core.spec import Decision
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, Any]
 
 INTERVAL = (2.5, 97.5)  # percentiles of the 95 % bootstrap interval
 POINTS = 101  # thresholds of the cost curve

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidemill.core import conformal, decision
 from tidemill.core.calibration import Calibration
@@ -21,7 +20,7 @@ from tidemill.core.errors import BadBundle
 if TYPE_CHECKING:  # what answers requests reads outputs, and no specifications
     from tidemill.core.spec import Decision
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, Any]
 
 NAME = "outputs.json"
 FORMAT = 1

@@ -21,7 +21,7 @@ _SIMPLE = {name: f"acting on {rows}" for name, rows in _ROWS.items()}
 def section(metrics: Facts, outputs: Facts | None = None) -> Facts | None:
     """The facts of metrics["outputs"], each part with a plain sentence; None for models that measured none.
 
-    `outputs` is what outputs.json says: it stands in where a level was learned but not measured.
+    `outputs` is what outputs.json says.
     """
     measured = metrics.get("outputs")
     if not measured:
@@ -30,8 +30,14 @@ def section(metrics: Facts, outputs: Facts | None = None) -> Facts | None:
     found: Facts = {
         name: {**measured[name], "sentence": say(measured[name])} for name, say in parts.items() if measured.get(name)
     }
-    learned = [float(level) for level, value in ((outputs or {}).get("levels") or {}).items() if value is not None]
-    return {**found, "rows": measured.get("rows"), "offered": learned} if found else None
+    return {**found, "rows": measured.get("rows"), "offered": _offered(measured, outputs or {})} if found else None
+
+
+def _offered(measured: Facts, outputs: Facts) -> list[float]:
+    """The levels one can ask for: those that were learned, where outputs.json is at hand, else those measured."""
+    if "levels" in outputs:
+        return [float(level) for level, value in outputs["levels"].items() if value is not None]
+    return [item["level"] for item in (measured.get("coverage") or {}).get("levels", [])]
 
 
 def shown(card: Facts) -> Facts | None:
@@ -86,14 +92,15 @@ def cost(item: Facts | None) -> Markup | None:
     if item is None or not curve.get("threshold"):
         return None
     simple, rule = item["cost"][item["best_simple"]], item["cost"]["rule"]
-    frame = Frame((0.0, 1.0), svg.span([*curve["cost"], simple, 0.0]))
+    frame = Frame((0.0, 1.0), (0.0, 1.08 * max(*curve["cost"], simple) or 1.0))
+    rises = curve["cost"][-1] > curve["cost"][0]  # the legend stands where the curve does not
     left, right = frame.x(0.0), frame.x(1.0)
     marks = [
         frame.axes("act from this probability on", "cost a row"),
         svg.line(left, frame.y(simple), right, frame.y(simple), "line base"),
         svg.path(frame.points(curve["threshold"], curve["cost"]), "line main"),
         svg.dot(frame.x(item["threshold"]), frame.y(rule), 4, "dot main", f"the rule: {number(rule)} a row"),
-        svg.legend(frame, [("line main", "model"), ("line base", _ROWS[item["best_simple"]])]),
+        svg.legend(frame, [("line main", "model"), ("line base", _ROWS[item["best_simple"]])], low=rises),
     ]
     lowest = min(zip(curve["cost"], curve["threshold"], strict=True))
     said = (
