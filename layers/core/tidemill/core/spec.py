@@ -22,6 +22,7 @@ class Data:
     task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
     id: tuple[str, ...] = ()  # columns that name a row; kept out of the model
     drop: tuple[str, ...] = ()  # columns to leave out
+    groups: tuple[str, ...] = ()  # columns whose groups the scores are shown for; named in drop too, no model input
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Spec:
     def to_json(self) -> dict[str, Any]:
         """The specification as plain values, defaults included."""
         plain: dict[str, Any] = dataclasses.asdict(self)
-        plain["data"]["id"], plain["data"]["drop"] = list(self.data.id), list(self.data.drop)
+        plain["data"] |= {name: list(getattr(self.data, name)) for name in ("id", "drop", "groups")}
         return plain
 
 

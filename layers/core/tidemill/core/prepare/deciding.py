@@ -41,6 +41,7 @@ def decide(table: Table, found: Gathered, spec: Spec) -> Decided:
             continue
         plans.append(_plan(evidence, spec, fraction, warnings))
     warnings += _unknown_columns(names, spec)
+    warnings += _unknown_groups(names, spec, choice.name)
     if not any(plan.role == FEATURE for plan in plans):
         plans = _rescued(plans, found, choice.name, table.warnings, warnings)
     return Decided(plans, task, choice.sentence, warnings)
@@ -77,6 +78,21 @@ def _unknown_columns(names: tuple[str, ...], spec: Spec) -> list[Warned]:
         )
         for name in unknown
     ]
+
+
+def _unknown_groups(names: tuple[str, ...], spec: Spec, target_name: str) -> list[Warned]:
+    remedy = f"Columns are {', '.join(names[:30])}."
+    unknown = [name for name in spec.data.groups if name not in names]
+    found = [
+        Warned(
+            "COLUMN_NOT_FOUND", f"The specification wants groups by {name!r}; there is no such column.", name, remedy
+        )
+        for name in unknown
+    ]
+    if target_name in spec.data.groups:
+        message = f"The specification wants groups by the target {target_name!r}; its classes have scores of their own."
+        found.append(Warned("GROUP_IS_TARGET", message, target_name, "Name another column in [data] groups."))
+    return found
 
 
 def _rescued(

@@ -38,11 +38,25 @@ def schema_of(
         "task": task_of(decided, labels),
         "labels": labels,
         "target_log1p": log1p and _target_is_skewed(measured.target),
-        "columns": [_column(plan, found, measured, labels, log1p) for plan in decided.plans],
+        "columns": [
+            {**_column(plan, found, measured, labels, log1p), **_grouped(plan, spec)} for plan in decided.plans
+        ],
         "rows": rows,
         "shuffle": spec.preprocess.shuffle,
-        "spec": {name: value for name, value in spec.to_json().items() if name in ("data", "preprocess", "split")},
+        "spec": wishes(spec),
     }
+
+
+def wishes(spec: Spec) -> dict[str, Any]:
+    """What a specification asks of a dataset; without the key of groups where it asks for none, as it was before."""
+    plain = {name: value for name, value in spec.to_json().items() if name in ("data", "preprocess", "split")}
+    if not plain["data"]["groups"]:
+        del plain["data"]["groups"]
+    return plain
+
+
+def _grouped(plan: Plan, spec: Spec) -> dict[str, bool]:
+    return {"group": True} if plan.name in spec.data.groups and plan.role != TARGET else {}
 
 
 def task_of(decided: Decided, labels: list[str]) -> str:

@@ -84,6 +84,7 @@ class Recipe:
     target: Plan
     classes: bool
     drop_missing: bool
+    groups: list[Plan] = field(default_factory=list)  # no features, but scores are shown by them
 
 
 def convert_all(
@@ -97,7 +98,8 @@ def convert_all(
         columns = {plan.name: _typed(chunk, plan, recipe) for plan in [*recipe.features, recipe.target]}
         keep = _sort_out(chunk, columns, recipe, quarantine)
         if (count := int(keep.sum())) > 0:
-            cells = {name: column.arrow(keep) for name, column in columns.items()}
+            asked = {plan.name: _typed(chunk, plan, recipe) for plan in recipe.groups}  # what does not fit is missing
+            cells = {name: column.arrow(keep) for name, column in [*columns.items(), *asked.items()]}
             typed.append({ROW: chunk[ROW].filter(pa.array(keep)), **cells})
             hashes[used : used + count] = row_hashes(columns, recipe.features, keep)
             target = columns[recipe.target.name]

@@ -18,7 +18,7 @@ from tidemill.core.errors import BadTable
 from tidemill.core.limits import MIB, limit
 from tidemill.core.names import check_model
 from tidemill.core.prepare import deciding, passes, target
-from tidemill.core.prepare.documents import profile_of, schema_of
+from tidemill.core.prepare.documents import profile_of, schema_of, wishes
 from tidemill.core.prepare.keeping import Kept, keep_rows
 from tidemill.core.prepare.kinds import CATEGORY, DROPPED, FEATURE
 from tidemill.core.prepare.measuring import Measured, measure
@@ -67,8 +67,9 @@ def prepare(
 
 def dataset_id(content_sha256: str, spec: Spec) -> str:
     """The id of the dataset that a file gives under a specification: the same content and wishes, the same id."""
-    wishes = {name: value for name, value in spec.to_json().items() if name in ("data", "preprocess", "split")}
-    text = json.dumps([content_sha256, wishes, PREPARE_CODE], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(
+        [content_sha256, wishes(spec), PREPARE_CODE], sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    )
     return "d-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -135,7 +136,8 @@ class _Preparation:
     def _recipe(self, decided: deciding.Decided) -> passes.Recipe:
         classes = decided.task.name != target.REGRESSION
         features = [plan for plan in decided.plans if plan.role == FEATURE]
-        return passes.Recipe(features, decided.task.plan, classes, self.spec.preprocess.missing == "drop")
+        asked = [plan for plan in decided.plans if plan.role == DROPPED and plan.name in self.spec.data.groups]
+        return passes.Recipe(features, decided.task.plan, classes, self.spec.preprocess.missing == "drop", asked)
 
     def _leaks(
         self, decided: deciding.Decided, recipe: passes.Recipe, measured: Measured, kept: Kept
@@ -152,7 +154,9 @@ class _Preparation:
         if not drop or not guilty or len(guilty) >= len(recipe.features):
             return decided, recipe, kept
         plans = [replace(p, role=DROPPED, reason="leak") if p.name in guilty else p for p in decided.plans]
-        recipe = replace(recipe, features=[plan for plan in recipe.features if plan.name not in guilty])
+        lost = [plan for plan in recipe.features if plan.name in guilty and plan.name in self.spec.data.groups]
+        left = [plan for plan in recipe.features if plan.name not in guilty]
+        recipe = replace(recipe, features=left, groups=[*recipe.groups, *lost])
         hashes = measured.hashes_without(self.typed, recipe)
         return replace(decided, plans=plans), recipe, replace(kept, hashes=hashes)
 
@@ -175,9 +179,8 @@ class _Preparation:
         if len(hashes) < len(kept.keep):
             hashes = np.zeros(len(kept.keep), np.uint64)
             hashes[kept.keep] = divided.hashes
-        schema = arrow_schema(
-            [*((p.name, p.kind == CATEGORY) for p in recipe.features), (recipe.target.name, recipe.classes)]
-        )
+        inputs, groups = ([(p.name, p.kind == CATEGORY) for p in plans] for plans in (recipe.features, recipe.groups))
+        schema = arrow_schema([*inputs, *groups, (recipe.target.name, recipe.classes)])
         start = 0
         with ShardWriter(self.out, schema) as writer:
             for chunk in self.typed.chunks():

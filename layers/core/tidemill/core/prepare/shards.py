@@ -117,6 +117,23 @@ def load_split(folder: Path, split: str) -> tuple[dict[str, np.ndarray], np.ndar
     return {name: values[order] for name, values in columns.items()}, target[order], hashes[order]
 
 
+def load_groups(folder: Path, split: str) -> dict[str, np.ndarray]:
+    """The columns that [data] groups names, whether features or not, in the order of the rows of `load_split`.
+
+    Text (None: missing) or float64 (NaN: missing); no columns where the specification asks for none.
+    """
+    schema = read_schema(folder)
+    asked = [column for column in schema["columns"] if column.get("group")]
+    if not asked:
+        return {}
+    names = [*(column["name"] for column in asked), schema["target"], HASH, ROW]
+    table = pa.concat_tables(pq.read_table(path, columns=names, partitioning=None) for path in _files(folder, split))
+    target = _array(table[schema["target"]], schema["task"] != "regression")
+    order = _order(schema, table[HASH].to_numpy(), target, table[ROW].to_numpy())
+    columns = {item["name"]: _array(table[item["name"]], item["kind"] == "category") for item in asked}
+    return columns if order is None else {name: values[order] for name, values in columns.items()}
+
+
 def _order(schema: dict[str, Any], hashes: np.ndarray, target: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
     if schema.get("shuffle", "hash") != "hash":
         return None
