@@ -15,7 +15,7 @@ import pytest
 
 from tidemill.core.errors import BadSpec
 from tidemill.core.spec import Train
-from tidemill.training.optimizers import FULL_BATCH, RULES, Knobs, Optimizer, optimizer, penalised
+from tidemill.training.optimizers import FULL_BATCH, RULES, Knobs, Optimizer, optimizer, penalised, rate_scale
 
 RATE, DECAY, MOMENTUM, CLIP = 0.03, 0.2, 0.8, 0.7
 KNOBS = Knobs(RATE, DECAY, 0.0, 0.0, MOMENTUM, CLIP)
@@ -187,6 +187,18 @@ def test_a_gradient_longer_than_the_norm_is_shortened_to_it_and_keeps_its_direct
     assert furthest(moved, expected) < 2e-5
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_optimizer_gets_there_with_a_rate_of_adam_times_its_scale(name: str) -> None:
+    """And plain steps do not get there with the rate of Adam itself."""
+    best, knobs = linear_fit("adam", PLAIN), PLAIN._replace(momentum=0.9, clip_norm=1.0)
+    assert np.allclose(linear_fit(name, knobs, 0.01 * rate_scale(name, 0.9)), best, atol=0.02)
+    assert np.allclose(linear_fit(name, knobs, 0.01), best, atol=0.02) == (name not in ("sgd", "gradient_descent"))
+
+
+def test_without_momentum_the_scale_is_that_of_plain_steps() -> None:
+    assert rate_scale("momentum", 0.0) == rate_scale("sgd", 0.0)
+
+
 # --- many members at once -------------------------------------------------------------------------------------------
 
 
@@ -241,21 +253,21 @@ def linear_problem() -> tuple[Any, Any]:
     return x_nf, x_nf @ TRUTH + np.float32(0.3) * rng.normal(size=200).astype(np.float32)
 
 
-def linear_fit(name: str, knobs: Knobs) -> Any:
+def linear_fit(name: str, knobs: Knobs, rate: float = 0.1) -> Any:
     """The weights of half the mean squared error after steps on all rows, the rate falling to nothing."""
-    return np.asarray(linear_run(optimizer(name), knobs, *linear_problem()))
+    return np.asarray(linear_run(optimizer(name), knobs, *linear_problem(), rate))
 
 
 @partial(jax.jit, static_argnums=0)
-def linear_run(rule: Optimizer, knobs: Knobs, x_nf: Any, y_n: Any, steps: int = 800) -> Any:
+def linear_run(rule: Optimizer, knobs: Knobs, x_nf: Any, y_n: Any, rate: Any, steps: int = 800) -> Any:
     start = {"kernel": np.zeros((x_nf.shape[1], 1), np.float32)}
 
     def loss(weights: Any) -> jax.Array:
         return 0.5 * jnp.square((x_nf @ weights["kernel"])[:, 0] - y_n).mean()
 
     def step(number: jax.Array, carry: Any) -> Any:
-        rate = 0.1 * (1 - number / steps)
-        return rule.step(carry[0], jax.grad(loss)(carry[0]), carry[1], knobs, rate)
+        falling = rate * (1 - number / steps)
+        return rule.step(carry[0], jax.grad(loss)(carry[0]), carry[1], knobs, falling)
 
     return jax.lax.fori_loop(0, steps, step, (start, rule.init(start)))[0]["kernel"][:, 0]
 

@@ -136,6 +136,17 @@ def optimizer(name: str) -> Optimizer:
     return Optimizer(name)
 
 
+def rate_scale(name: str, momentum: float) -> float:
+    """How many times the learning rate that suits Adam suits an optimizer; for a search whose rates are Adam's.
+
+    Of rates half a decade apart, on a 64-32 net, gradients clipped to 1, 100 epochs of batches of 32 on digits, breast
+    cancer and diabetes of scikit-learn: the best were .003-.1 for Adam, .1-3 for sgd, .03-3 for gradient_descent
+    (digits .04 at 3 against 2.4 at .001), .01-.3 for a momentum of .9.
+    """
+    plain = {"sgd": 100.0, "gradient_descent": 300.0, "momentum": 100.0 * (1.0 - momentum)}
+    return plain.get(name, 1.0)
+
+
 def penalised(weights: Weights, decayed: Decayed = None) -> Any:
     """Which leaves of one member's weights decay and L1 act on: a pytree of bool."""
     matrices = jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
