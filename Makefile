@@ -51,7 +51,7 @@ bench-tables: $(VENV_BENCH)/.installed ## Compare with other libraries on real t
 # The other libraries stay out of .venv: nothing that is shipped may come to need them.
 $(VENV_BENCH)/.installed: $(LOCKS) tests/benchmarks/requirements.txt
 	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
-	$(VENV_BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $(addsuffix /requirements.txt,$(addprefix -r ,$(LAYERS)))
+	$(VENV_BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $(addprefix -r ,$(addsuffix /requirements.txt,$(LAYERS)))
 	$(VENV_BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
 	$(VENV_BENCH)/bin/python infra/install.py
 	@touch $@

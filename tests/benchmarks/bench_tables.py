@@ -117,7 +117,8 @@ class Comparison:
         found = run(cell, python, dataset, asked, self.wanted.timeout)
         when = datetime.now(UTC).isoformat(timespec="seconds")
         self.results.add({**told, **ours, **chosen, **limit, **found, "when": when})
-        said = f"failed: {found['failed']}" if "failed" in found else f"error {found['error']:.5g}"
+        reason = found.get("failed", "").strip().rpartition("\n")[2]
+        said = f"failed: {reason}" if reason else f"error {found['error']:.5g}"
         return self._say(cell, total, f"{said}, {found['cpu_s']:.1f} CPU s, {time.monotonic() - began:.1f} s")
 
     def _say(self, cell: Cell, total: int, text: str) -> None:

@@ -29,7 +29,7 @@ from tables.summary import (
 SPENT = ("cpu_s", "fit_cpu_s", "wall_s", "memory_mib")
 ABOUT = (
     f"Sets of more than {LARGEST:,} rows are sampled to {LARGEST:,}, once. A seed is another split and another training"
-    " seed. Same rows for all; one thread; no model was tuned by hand."
+    " seed. Same rows for all, default settings, one thread where a library can be told so (CPU seconds count all)."
 )
 HOW = (
     "Ratios are of mean errors; the best single model of a set may be the model itself, the best other may not."
