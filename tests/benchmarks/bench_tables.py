@@ -134,12 +134,13 @@ def main() -> None:
         if wanted.folder is None:
             raise SystemExit("Name the folder with the sets: make bench-tables SETS=FOLDER")
         Comparison(wanted).run()
-    chosen = set(wanted.sets.split(","))
+    chosen, seeds = set(wanted.sets.split(",")), set(seeds_of(wanted.seeds))
     shown = set(wanted.models.split(",")) if wanted.models else set(MODELS)
     rows = [
         row
         for row in Results(wanted.results).read()
-        if row["set"] in chosen and row["model"] in shown and row.get("settings", wanted.setting) == wanted.setting
+        if row["set"] in chosen and row["seed"] in seeds and row["model"] in shown
+        if row.get("settings", wanted.setting) == wanted.setting
     ]
     tell(rows, any_code=wanted.any_code, keep=wanted.record)
 
