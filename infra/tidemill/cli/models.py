@@ -11,6 +11,7 @@ import click
 from tidemill.cli.client import Api
 from tidemill.cli.failures import NoFile
 from tidemill.cli.session import Session, json_option, pass_session
+from tidemill.cli.trials import show_search
 from tidemill.cli.watch import TERMINAL, show_decision, show_reason, show_rows, stage_times
 from tidemill.core.errors import NotFound
 
@@ -44,14 +45,17 @@ def models(session: Session) -> None:
 
 @click.command()
 @click.argument("name")
+@click.option("--all", "everything", is_flag=True, help="Show every trial of a run, not the best ten.")
 @json_option
 @pass_session
-def runs(session: Session, name: str) -> None:
-    """List the runs of a model, or show one run: NAME is a model or a run id (r-...)."""
+def runs(session: Session, name: str, everything: bool) -> None:
+    """List the runs of a model, or show one run and how its model was chosen: NAME is a model or a run id (r-...)."""
     api = session.api()
     if _RUN.fullmatch(name):
         found = find_run(api, name)
+        found = {**found, "search": search_of(api, found)}
         show_run(session, found)
+        show_search(session.screen, found["search"], everything=everything)
     else:
         found = api.get(f"/models/{name}/runs")
         rows = [_line(run) for run in found["runs"]]
@@ -72,9 +76,8 @@ def show_run(session: Session, run: Item) -> None:
     screen.say(f"{run['run']} of {run['model']}: {run['state']}", "bold")
     screen.say(f"Upload: {upload.get('key')} ({upload.get('size_bytes')} bytes)")
     if run["state"] not in TERMINAL and (progress := run.get("progress")):
-        screen.say(
-            f"Now: {progress.get('stage')} {progress.get('step')}/{progress.get('steps')} {progress.get('message')}"
-        )
+        count = f" {progress.get('step') or 0}/{progress['steps']}" if progress.get("steps") else ""
+        screen.say(f"Now: {progress.get('stage')}{count} {progress.get('message') or ''}".rstrip())
     if reason := run.get("reason"):
         show_reason(screen, reason)
     show_rows(screen, run)
@@ -82,6 +85,14 @@ def show_run(session: Session, run: Item) -> None:
         show_decision(screen, run)
     times = stage_times(run)
     screen.table(["stage", "seconds"], [(name, f"{value:.2f}") for name, value in times.items() if value is not None])
+
+
+def search_of(api: Api, run: Item) -> Item | None:
+    """What was tried in a run; None where it has no version, or one from before that was kept."""
+    if run["state"] != "READY" or not run.get("version"):
+        return None
+    found: Item | None = api.get(f"/models/{run['model']}/versions/{run['version']}/search")["search"]
+    return found
 
 
 def find_run(api: Api, run: str) -> Item:

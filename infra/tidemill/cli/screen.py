@@ -148,10 +148,10 @@ def bar(value: float, largest: float, width: int = 24) -> Text:
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """A number for a table: four significant digits, a dash for nothing."""
+    """A number for a table: four significant digits, thousands apart, a dash for nothing."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "-" if value is None else str(value)
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    return f"{float(f'{value:.{digits}g}'):,.10g}" if isinstance(value, float) else str(value)
 
 
 def seconds(value: float | None) -> str:
