@@ -326,9 +326,7 @@ SEARCH: Item = {
             **{"id": "tabm-1", "family": "tabm", "settings": {"learning_rate": 0.002, "dropout": 0.1, "epochs": 24}},
             **{"rungs": [{"epochs": 8, "loss": 0.41}, {"epochs": 24, "loss": 0.32}], "loss": 0.32},
             **{"state": "blended", "share": 0.75},
-            "curve": [
-                {"epoch": at, "train_loss": 0.5 / at, "validation_loss": 0.3 + 0.4 / at} for at in range(1, 25)
-            ],
+            "curve": [{"epoch": at, "train_loss": 0.5 / at, "validation_loss": 0.3 + 0.4 / at} for at in range(1, 25)],
         },
         {
             **{"id": "linear-1", "family": "linear", "settings": {"learning_rate": 0.01, "epochs": 24}},
