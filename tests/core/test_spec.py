@@ -152,3 +152,18 @@ def test_what_is_not_a_table_of_tables_is_refused(text: str) -> None:
 def test_an_empty_file_is_the_defaults() -> None:
     assert Spec.from_toml("") == Spec.from_json({}) == Spec()
     Spec.from_json(Spec().to_json())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[train]\nlearning_rate = 1" + "0" * 400,
+        "[train]\nepochs = 1" + "0" * 5000,
+        "[train]\nfamily = " + "[" * 3000,
+        "[split]\nvalidation = 0.5\ntest = 0.5",
+    ],
+    ids=["a float of 400 digits", "an integer of 5000 digits", "nesting", "nothing left to train on"],
+)
+def test_hostile_or_hopeless_texts_are_bad_specifications(text: str) -> None:
+    with pytest.raises(BadSpec):
+        Spec.from_toml(text)

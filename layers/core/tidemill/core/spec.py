@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from tidemill.core.errors import BadSpec
 
 Section = TypeVar("Section")
+MOST_HELD = 0.8  # share of the rows that may be kept from training
+HUGE = 10**300  # integers beyond are no floats
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Spec:
         """Read a tidemill.toml; raises BadSpec naming the section, the key, the value and what would be right."""
         try:
             return cls.from_json(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and nesting without end
             raise BadSpec(f"tidemill.toml is not TOML: {error}", remedy="Check the line it names.") from error
 
     @classmethod
@@ -158,7 +160,7 @@ def _value(hint: Any, where: str, value: Any) -> Any:
             return None
         hint = get_args(hint)[0]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < HUGE else math.inf
     if hint is float and isinstance(value, float) and not math.isfinite(value):
         raise BadSpec(f"{where} is {value}.", remedy="Give a finite number.")
     if type(value) is not hint:
@@ -196,3 +198,8 @@ def _check_ranges(spec: Spec) -> None:
         value = getattr(getattr(spec, section), key)
         if value is not None and not low <= value <= high:
             raise BadSpec(f"[{section}] {key} is {value}.", remedy=f"It lies between {low} and {high}.")
+    if spec.split.validation + spec.split.test > MOST_HELD:
+        raise BadSpec(
+            f"[split] validation {spec.split.validation} and test {spec.split.test} leave too little to train on.",
+            remedy=f"Together they may be {MOST_HELD} at most.",
+        )

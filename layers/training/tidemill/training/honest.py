@@ -44,9 +44,7 @@ def complete(found: Found, pool: Pool, data: Dataset, spec: Spec) -> tuple[Model
         return model, honest
     corrected = calibration.fit(y_n, answer_nk)
     model = Model(found.parts, found.scale, 1.0, corrected)
-    fitted = core_outputs.fit_outputs(
-        task, labels, y_n, corrected.apply(answer_nk), None, corrected, spec.decision
-    )
+    fitted = core_outputs.fit_outputs(task, labels, y_n, corrected.apply(answer_nk), None, corrected, spec.decision)
     return model, fitted
 
 

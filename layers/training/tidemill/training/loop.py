@@ -230,7 +230,7 @@ def _step(
     gradients = jax.grad(loss_of)(weights)
     rate, decayed = scheduled * knobs.learning_rate, kind.net.decayed(weights)
     weights, moments = Optimizer(kind.optimizer).step(weights, gradients, moments, knobs, rate, decayed)
-    average = jax.tree.map(lambda old, new: old + share * (new - old), average, weights)
+    average = jax.tree.map(lambda old, new: jnp.where(new == 0, 0.0, old + share * (new - old)), average, weights)
     return weights, moments, average
 
 

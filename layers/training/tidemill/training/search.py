@@ -67,6 +67,7 @@ class Line:
     alive: list[int]
     state: State
     rung: int = 0
+    halves: bool = False  # whether the first rung, in the first group alone, decides who goes on
     finished: bool = False
 
 
@@ -104,28 +105,29 @@ class Search:
         if line.finished:
             return
         config, keep = self.config, kept_of(name, len(self.trials[name]))
-        if line.rung == 0 and len(line.alive) > keep and config.rung_epochs < config.epochs:
+        if line.rung == 0 and line.halves:
             self._train(line, config.rung_epochs)
             self._halve(line, keep)
-        line.rung = max(line.rung, 1)
         self._train(line, config.epochs)
         self._note(line, list(range(len(line.alive))), line.state.epoch)
         line.finished = True
 
     def _begin(self, name: str) -> Line:
         made = family(name)
-        self.trials[name] = trials_of(made, self.config, len(self.pool.y_n))
-        line = Line(name, list(range(len(self.trials[name]))), self._fresh(name))
+        trials = self.trials[name] = trials_of(made, self.config, len(self.pool.y_n))
+        halves = len(trials) > kept_of(name, len(trials)) and self.config.rung_epochs < self.config.epochs
+        alive = list(range(len(trials)))
+        line = Line(name, alive, self._fresh(name, alive, 1 if halves else None), 0, halves)
         self.lines[name] = line
         return line
 
-    def _fresh(self, name: str) -> State:
-        widths = [int(trial.settings["width"]) for trial in self.trials[name]]
-        return start(self._kind(name), self._seen(name), self._groups(name), widths)
+    def _fresh(self, name: str, alive: list[int], groups: int | None) -> State:
+        widths = [int(self.trials[name][at].settings["width"]) for at in alive]
+        return start(self._kind(name), self._seen(name), self._groups(name)[:groups], widths)
 
     def _train(self, line: Line, until: int) -> None:
         """Train the line's population until an epoch, saving now and then."""
-        kind, groups = self._kind(line.family), self._groups(line.family)
+        kind, groups = self._kind(line.family), self._groups(line.family)[: line.state.best_loss.shape[0]]
         trials = [self.trials[line.family][at] for at in line.alive]
         one = jax.tree.map(lambda leaf: leaf[0, 0], line.state.weights)
         size = (
@@ -154,7 +156,7 @@ class Search:
         train(kind, knobs_c, ground, pace, line.state, until=until, before_chunk=before, after_epoch=after)
 
     def _halve(self, line: Line, keep: int) -> None:
-        """Give up all but the best few."""
+        """Give up all but the best few. With several groups the rest starts again, in all of them."""
         loss_c = line.state.best_loss.mean(0)
         order = np.argsort(loss_c, kind="stable")
         self._note(line, [int(at) for at in order[keep:]], line.state.epoch)
@@ -162,8 +164,9 @@ class Search:
         for at in stay:
             rung = {"epochs": line.state.epoch, "loss": float(f"{loss_c[at]:.7g}")} if np.isfinite(loss_c[at]) else None
             self.trials[line.family][line.alive[at]].rungs += [rung] if rung else []
-        line.state = narrowed(line.state, stay)
         line.alive, line.rung = [line.alive[at] for at in stay], 1
+        alone = len(self._groups(line.family)) == 1
+        line.state = narrowed(line.state, stay) if alone else self._fresh(line.family, line.alive, None)
 
     def _note(self, line: Line, places: list[int], epochs: int) -> None:
         """Write what became of configurations into their trials."""
@@ -277,8 +280,10 @@ class Search:
                 arrays |= named(getattr(line.state, tree), f"{name}/{tree}")
         lines = {
             name: {
-                **{"alive": line.alive, "rung": line.rung, "finished": line.finished, "epoch": line.state.epoch},
-                **{"chunk": line.state.chunk, "curve": line.state.curve},
+                **{"alive": line.alive, "rung": line.rung, "halves": line.halves, "finished": line.finished},
+                "epoch": line.state.epoch,
+                "chunk": line.state.chunk,
+                "curve": line.state.curve,
                 **{"best_loss": line.state.best_loss.tolist(), "best_epoch": line.state.best_epoch.tolist()},
                 "trials": [trial.json() for trial in self.trials[name]],
             }
@@ -296,13 +301,13 @@ class Search:
         self.chunks, self.epochs = saved.facts["chunks"], saved.facts["epochs"]
         for name, facts in saved.facts["lines"].items():
             self.trials[name] = [Trial(**told) for told in facts["trials"]]
-            fresh = narrowed(self._fresh(name), facts["alive"])
+            fresh = self._fresh(name, facts["alive"], len(facts["best_loss"]))
             for tree in ("best",) if facts["finished"] else TREES:
                 setattr(fresh, tree, restored(getattr(fresh, tree), f"{name}/{tree}", saved.arrays))
             fresh.epoch, fresh.chunk = facts["epoch"], facts["chunk"]
             fresh.curve = [(seen, held) for seen, held in facts["curve"]]
             fresh.best_loss, fresh.best_epoch = np.array(facts["best_loss"]), np.array(facts["best_epoch"])
-            self.lines[name] = Line(name, facts["alive"], fresh, facts["rung"], facts["finished"])
+            self.lines[name] = Line(name, facts["alive"], fresh, facts["rung"], facts["halves"], facts["finished"])
 
 
 def narrowed(state: State, stay: list[int]) -> State:

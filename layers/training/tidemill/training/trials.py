@@ -12,7 +12,7 @@ import numpy as np
 
 from tidemill.training.config import CLIP_NORM, KEPT, TRIED, Config
 from tidemill.training.families import Family
-from tidemill.training.optimizers import Knobs
+from tidemill.training.optimizers import Knobs, rate_scale
 
 DIVERGED, STOPPED, KEPT_ON, BLENDED = "diverged", "stopped", "kept", "blended"
 
@@ -51,11 +51,11 @@ class Trial:
 
 def trials_of(family: Family, config: Config, rows: int) -> list[Trial]:
     """The configurations of a family, the defaults first, with what the user fixed; equal ones only once."""
-    fixed = dict(config.fixed)
+    fixed, faster = dict(config.fixed), rate_scale(config.optimizer, config.momentum)
     wanted = config.configurations or TRIED[family.NAME]
     found: list[dict[str, float]] = []
     for settings in family.trials(config.task, rows):
-        chosen = {**settings, **fixed}
+        chosen = {**settings, "learning_rate": settings["learning_rate"] * faster, **fixed}
         if chosen not in found:
             found.append(chosen)
     return [Trial(f"{family.NAME}-{at + 1}", family.NAME, settings) for at, settings in enumerate(found[:wanted])]

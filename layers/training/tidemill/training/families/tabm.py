@@ -71,7 +71,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
         embedded_bme = (
             number_bm[:, :, None] * self.line + self.shift + jnp.einsum("bmt,mte->bme", code_bmt, self.pieces[...])
         )
-        return jnp.concatenate([embedded_bme.reshape(len(number_bm), -1), rest_br], axis=1)
+        return jnp.concatenate([embedded_bme.reshape(number_bm.shape[0], -1), rest_br], axis=1)
 
     def finish(self, z_bf: jax.Array, drop: Drop) -> jax.Array:
         """Outputs [b, j, k] of all nets."""
