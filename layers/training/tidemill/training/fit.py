@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from tidemill.core import decision
 from tidemill.core import outputs as core_outputs
 from tidemill.core.evaluation import evaluate
+from tidemill.core.groups import group_report
 from tidemill.core.metrics import baseline_of, row_losses
 from tidemill.core.outputs import Outputs
+from tidemill.core.prepare import load_groups
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
@@ -96,7 +98,9 @@ def fit_bundle(
     bundle.save_facts(out_dir, data, report, proof, outputs=outputs.to_json(), search=found.record)
     bundle.save_rows(out_dir, data, train_scores)
     shown = examples_of(model, explainer, data)
-    bundle.save_card(out_dir, data, spec, report, columns, shown, _told(run, stages), search=found.record)
+    groups = _by_group(model, outputs, data, settings.seed)
+    more = {"search": found.record, "groups": groups, "outputs": outputs.to_json()}
+    bundle.save_card(out_dir, data, spec, report, columns, shown, _told(run, stages), **more)
     bundle.close(out_dir, data, spec, run or {})
     return report
 
@@ -152,6 +156,16 @@ def _judge(
     spread_n = model.spread.of(answer_nk[:, 0]) if model.spread else None
     facts = core_outputs.report(outputs, task, labels, data.test.y_n, answer_nk, spread_n, raw_nk, settings.seed)
     return {**report, "outputs": facts}
+
+
+def _by_group(model: Model, outputs: Outputs, data: Dataset, seed: int) -> list[dict[str, Any]]:
+    """Test scores by the columns that [data] groups names, decided as the rule decides where there is one."""
+    columns, rule = load_groups(data.folder, "test"), outputs.decision
+    if not columns:
+        return []
+    answer_nk, threshold = model.answers(data.test.x_nf), rule.threshold if rule else None
+    task, labels, positive = data.schema["task"], data.schema["labels"], rule.positive if rule else ""
+    return group_report(task, labels, data.test.y_n, answer_nk, columns, threshold, seed, positive=positive)
 
 
 def _history(search: dict[str, Any]) -> list[dict[str, float]]:
