@@ -1,4 +1,7 @@
-"""What a run trains on and for how long, resolved from tidemill.toml and the size of the data; the place for numbers."""
+"""What a run trains on and for how long, resolved from tidemill.toml and the size of the data.
+
+The place for numbers.
+"""
 
 from __future__ import annotations
 

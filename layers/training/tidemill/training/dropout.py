@@ -28,7 +28,7 @@ def fold(key: jax.Array, number: jax.Array | int) -> jax.Array:
     return mix(jnp.asarray(key, jnp.uint32) ^ mix(jnp.asarray(number, jnp.uint32) * GOLDEN + GOLDEN))
 
 
-def dropper(key: jax.Array, rate: jax.Array | float) -> Drop:
+def dropper(key: jax.Array, rate: jax.Array | np.float32 | float) -> Drop:
     """What a net applies after each layer in turn. The rate is rounded to a 256th: one hash decides four units."""
     level = jnp.round(jnp.asarray(rate) * 256)
     layer = iter(range(1 << 16))

@@ -81,7 +81,7 @@ def _steps(model: Model, part: Part) -> int:
     """Steps of a path: many where a net enters by an affine map, few where every one costs an encoding."""
     if not part.kind.net.bends:
         return STEPS
-    bent = sum(jax.tree.leaves(other.weights)[0].shape[0] for other in model.parts if other.kind.net.bends)
+    bent = sum(int(jax.tree.leaves(other.weights)[0].shape[0]) for other in model.parts if other.kind.net.bends)
     return max(1, BENT_STEPS // bent)
 
 

@@ -152,6 +152,7 @@ def _judge(
         seed=settings.seed,
         train_value=seen**0.5 if task == "regression" else seen,
         history=_history(search),
+        train_rows=len(data.train.y_n),
     )
     spread_n = model.spread.of(answer_nk[:, 0]) if model.spread else None
     facts = core_outputs.report(outputs, task, labels, data.test.y_n, answer_nk, spread_n, raw_nk, settings.seed)

@@ -8,6 +8,7 @@ Axes: n rows, g groups (folds), k outputs.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -71,4 +72,4 @@ def _shrink(model: Model, pool: Pool, unseen_nf: Array, squared: float) -> float
         ]
         answers.append(np.sum(shared, axis=0))
     variance = float(np.var(answers, axis=0, ddof=1).mean())
-    return max(LEAST_SHRINK, (max(0.0, 1 - (1 - 1 / folds) * variance / squared)) ** 0.5)
+    return max(LEAST_SHRINK, math.sqrt(max(0.0, 1 - (1 - 1 / folds) * variance / squared)))

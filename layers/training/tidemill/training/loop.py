@@ -140,9 +140,9 @@ def start(kind: Kind, seen: Any, groups: list[Group], widths: list[int]) -> Stat
     weights = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*shape, *leaves[0].shape), *flat)
     moments = Optimizer(kind.optimizer).init(members[0][0])
     moments = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (*shape, *leaf.shape)).copy(), moments)
-    copies = (jax.device_put(weights) for _ in range(3))
-    first = next(copies)
-    return State(first, jax.device_put(moments), *copies, np.full(shape, np.inf), np.zeros(shape, np.int64))
+    average, best = jax.tree.map(jnp.array, weights), jax.tree.map(jnp.array, weights)  # copies: they are donated
+    weights, moments = jax.tree.map(jnp.array, (weights, moments))
+    return State(weights, moments, average, best, np.full(shape, np.inf), np.zeros(shape, np.int64))
 
 
 def hash_of(seed: tuple[int, ...], epoch: int) -> int:
@@ -225,7 +225,8 @@ def _step(
     def loss_of(weights: Weights) -> jax.Array:
         out_jbk = outputs(kind.net, weights, batch.x_nf, dropper(key, knobs.dropout))
         one = partial(row_losses, kind.task, kind.log1p, scale, y_b=batch.y_n, loss=kind.loss)
-        return (jax.vmap(one)(out_jbk).mean(0) * batch.w_n).sum() / jnp.maximum(batch.w_n.sum(), 1e-9)
+        loss: jax.Array = (jax.vmap(one)(out_jbk).mean(0) * batch.w_n).sum() / jnp.maximum(batch.w_n.sum(), 1e-9)
+        return loss
 
     gradients = jax.grad(loss_of)(weights)
     rate, decayed = scheduled * knobs.learning_rate, kind.net.decayed(weights)
@@ -267,7 +268,8 @@ def look(
         mean = sums.sum(0) / counts.sum()
         return jnp.sqrt(mean) if kind.task == "regression" else mean
 
-    return jax.vmap(losses)(average, seen_gv), jax.vmap(losses)(average, held_gv)
+    seen_gc, held_gc = jax.vmap(losses)(average, seen_gv), jax.vmap(losses)(average, held_gv)
+    return seen_gc, held_gc
 
 
 @partial(jax.jit, donate_argnames=("best",))

@@ -109,7 +109,7 @@ class Search:
             self._train(line, config.rung_epochs)
             self._halve(line, keep)
         self._train(line, config.epochs)
-        self._note(line, list(range(len(line.alive))), line.state.epoch)
+        self._note(line, list(range(len(line.alive))))
         line.finished = True
 
     def _begin(self, name: str) -> Line:
@@ -159,27 +159,28 @@ class Search:
         """Give up all but the best few. With several groups the rest starts again, in all of them."""
         loss_c = line.state.best_loss.mean(0)
         order = np.argsort(loss_c, kind="stable")
-        self._note(line, [int(at) for at in order[keep:]], line.state.epoch)
+        self._note(line, [int(at) for at in order[keep:]])
         stay = sorted(int(at) for at in order[:keep])
         for at in stay:
-            rung = {"epochs": line.state.epoch, "loss": float(f"{loss_c[at]:.7g}")} if np.isfinite(loss_c[at]) else None
-            self.trials[line.family][line.alive[at]].rungs += [rung] if rung else []
+            self.trials[line.family][line.alive[at]].passed(line.state.epoch, float(loss_c[at]))
         line.alive, line.rung = [line.alive[at] for at in stay], 1
         alone = len(self._groups(line.family)) == 1
         line.state = narrowed(line.state, stay) if alone else self._fresh(line.family, line.alive, None)
 
-    def _note(self, line: Line, places: list[int], epochs: int) -> None:
+    def _note(self, line: Line, places: list[int]) -> None:
         """Write what became of configurations into their trials."""
         for place in places:
-            held = [(float(np.mean(s, 0)[place]), float(np.mean(h, 0)[place])) for s, h in line.state.curve]
-            trial = self.trials[line.family][line.alive[place]]
-            trial.note(held, epochs, float(line.state.best_loss.mean(0)[place]))
+            losses = [(float(np.mean(s, 0)[place]), float(np.mean(h, 0)[place])) for s, h in line.state.curve]
+            best = float(line.state.best_loss.mean(0)[place])
+            self.trials[line.family][line.alive[place]].ended(losses, best)
 
     # --- what a family trains on ------------------------------------------------------------------------------------
 
     def _seen(self, name: str) -> Any:
         if name not in self.looks:
-            self.looks[name] = family(name).look(self.pool.x_nf)
+            fitted = self.pool.folds[0][0] if len(self.pool.folds) == 1 else np.arange(len(self.pool.y_n))
+            y_n = self.pool.y_n[fitted] if len(self.pool.folds) == 1 else None
+            self.looks[name] = family(name).look(self.pool.x_nf[fitted], y_n, self.config.outputs)
         return self.looks[name]
 
     def _kind(self, name: str) -> Kind:
@@ -230,7 +231,7 @@ class Search:
             if share:
                 weights = jax.tree.map(lambda leaf, place=place: leaf[:, place], self.lines[trial.family].state.best)
                 parts.append(Part(trial.id, self._kind(trial.family), weights, share))
-        answer_nk = sum(share * answer for share, answer in zip(shares, answers, strict=True))
+        answer_nk = np.tensordot(np.array(shares), np.stack(answers), 1)
         record = self._record([trial for trial, _ in made], alone, blend.loss_of(self.config.task, y_n, answer_nk))
         return Found(tuple(parts), self.scale, self.pool.held_n, answer_nk, record)
 

@@ -24,8 +24,8 @@ class Trial:
     id: str
     family: str
     settings: dict[str, float]
-    rungs: list[dict[str, float]] = field(default_factory=list)
-    curve: list[dict[str, float]] = field(default_factory=list)
+    rungs: list[dict[str, float | None]] = field(default_factory=list)
+    curve: list[dict[str, float | None]] = field(default_factory=list)
     loss: float | None = None
     state: str = STOPPED
     share: float = 0.0
@@ -37,14 +37,16 @@ class Trial:
             **{"loss": self.loss, "state": self.state, "share": self.share, "curve": self.curve},
         }
 
-    def note(self, losses: list[tuple[float, float]], rung_epochs: int | None, loss: float) -> None:
-        """Add the train and held losses of epochs, and the best loss at their end."""
-        for seen, held in losses:
-            entry = {"epoch": len(self.curve) + 1, "train_loss": _finite(seen), "validation_loss": _finite(held)}
-            self.curve.append(entry)
-        if rung_epochs is not None:
-            self.rungs.append({"epochs": rung_epochs, "loss": _finite(loss)})
+    def passed(self, epochs: int, loss: float) -> None:
+        """Note the best loss at the end of a rung."""
+        self.rungs.append({"epochs": epochs, "loss": _finite(loss)})
+
+    def ended(self, losses: list[tuple[float, float]], loss: float) -> None:
+        """Note the train and held losses of all epochs, and the best one."""
+        pairs = [(_finite(seen), _finite(held)) for seen, held in losses]
+        self.curve = [{"epoch": at + 1, "train_loss": a, "validation_loss": b} for at, (a, b) in enumerate(pairs)]
         self.loss = _finite(loss)
+        self.passed(len(losses), loss)
         if self.loss is None:
             self.state = DIVERGED
 

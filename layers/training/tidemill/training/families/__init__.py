@@ -49,8 +49,11 @@ class Family(Protocol):
     NAME: str
     DESCRIPTION: str  # one line, for the card
 
-    def look(self, x_nf: NDArray[Any]) -> Any:
-        """What the net must know of the training rows: a pytree of arrays, constant in training."""
+    def look(self, x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int) -> Any:
+        """What the net must know of the training rows: a pytree of arrays, constant in training.
+
+        `y_n` is given where all of these rows are trained on and none is held out.
+        """
 
     def net(self, features: int, outputs: int, seen: Any, members: int | None, width: int | None) -> Net:
         """The architecture for these sizes; None where the user left the choice."""

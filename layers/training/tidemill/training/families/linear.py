@@ -50,7 +50,7 @@ class Linear:
         return entered
 
 
-def look(x_nf: NDArray[Any]) -> None:
+def look(x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int) -> None:
     """A linear model needs to know nothing before."""
 
 

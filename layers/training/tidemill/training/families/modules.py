@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -13,11 +12,10 @@ from flax import nnx
 from tidemill.training.families import Weights
 
 Module = TypeVar("Module", bound=nnx.Module)
-Maker = Callable[[], Module]
 
 
 @lru_cache(maxsize=64)
-def blueprint(kind: type[Module], *sizes: Any) -> tuple[Any, Any]:
+def blueprint(kind: Any, *sizes: Any) -> tuple[Any, Any]:
     """A module's structure and its parameters' shapes, without any arrays."""
     empty = nnx.eval_shape(lambda: kind(*sizes, nnx.Rngs(0)))
     graph, state, _ = nnx.split(empty, nnx.Param, ...)
@@ -26,13 +24,15 @@ def blueprint(kind: type[Module], *sizes: Any) -> tuple[Any, Any]:
 
 def blank(kind: type[Module], *sizes: Any) -> Weights:
     """Zeros in the shape of a module's weights."""
-    shapes = nnx.to_pure_dict(blueprint(kind, *sizes)[1])
+    made: Any = kind
+    shapes = nnx.to_pure_dict(blueprint(made, *sizes)[1])
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
 
 
 def with_weights(weights: Weights, kind: type[Module], *sizes: Any) -> Module:
     """The module with these weights: made anew at every call, so nothing is shared and nothing leaks."""
-    graph, shapes = blueprint(kind, *sizes)
+    made: Any = kind
+    graph, shapes = blueprint(made, *sizes)
     state = jax.tree.map(lambda leaf: leaf, shapes)
     nnx.replace_by_pure_dict(state, weights)
     module: Module = nnx.merge(graph, state)

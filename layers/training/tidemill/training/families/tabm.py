@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
-from tidemill.training.families import Drop, Weights, grid, modules
+from tidemill.training.families import Drop, Weights, bins, grid, modules
 
 NAME = "tabm"
 DESCRIPTION = "TabM: an ensemble of small networks that share weights, on piecewise-linear embeddings of the numbers."
@@ -33,7 +33,7 @@ Array = NDArray[Any]
 
 
 class Seen(NamedTuple):
-    """Which features are numbers, and the quantiles of each: [m, t + 1], filled up with infinity."""
+    """Which features are numbers, and the edges of the bins of each: [m, t + 1], filled up with infinity."""
 
     numbers: tuple[int, ...]
     edges_mt: Array
@@ -128,7 +128,7 @@ class Tabm:
 
     def decayed(self, weights: Weights) -> Any:
         """Layers, pieces and heads; not the quantiles, biases and adapters."""
-        pulled = {name: False for name in weights}
+        pulled = dict.fromkeys(weights, False)
         hidden = {at: {"kernel": True, "bias": False} for at in weights["hidden"]}
         return {**pulled, "line": True, "pieces": True, "head": True, "hidden": hidden}
 
@@ -162,13 +162,13 @@ def encode(number_bm: jax.Array, edges_mt: jax.Array) -> jax.Array:
 LARGE = 1e3  # bins' widths that a number may lie beyond the training rows
 
 
-def look(x_nf: Array) -> Seen:
-    """Find the numbers among the features, and their quantiles."""
+def look(x_nf: Array, y_n: Array | None, classes: int) -> Seen:
+    """Find the numbers among the features, and where to cut them."""
     distinct = [np.unique(x_nf[:, f]) for f in range(x_nf.shape[1])]
     numbers = tuple(f for f, values in enumerate(distinct) if len(values) > FEW)
     edges_mt = np.full((len(numbers), BINS + 1), np.inf, np.float32)
     for row, f in zip(edges_mt, numbers, strict=True):
-        found = np.unique(np.quantile(x_nf[:, f], np.linspace(0, 1, BINS + 1)).astype(np.float32))
+        found = bins.edges(x_nf[:, f], y_n, classes, BINS)
         row[: len(found)] = found
     return Seen(numbers, edges_mt)
 
