@@ -8,7 +8,7 @@ LAYERS := layers/core layers/tables layers/serving layers/web layers/training
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down examples test lint bench bench-tables sizes locks clean
+.PHONY: help install demo up down examples test lint bench bench-tables bench-search sizes locks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ bench: install ## Measure a prediction's CPU time and the cold start against the
 
 bench-tables: $(VENV_BENCH)/.installed ## Compare with other libraries on real tables: SETS=folder OPTIONS="--jobs 2 --record"
 	$(VENV_BENCH)/bin/python tests/benchmarks/bench_tables.py $(SETS) $(OPTIONS)
+
+# PyTorch is large and optional: name a Python that has it, or it is left out.
+bench-search: $(VENV_BENCH)/.installed ## Compare the cost of a search with other ways: OPTIONS="--peer-python PYTHON_WITH_TORCH --record"
+	$(VENV_BENCH)/bin/python tests/benchmarks/bench_search.py $(OPTIONS)
 
 # The other libraries stay out of .venv: nothing that is shipped may come to need them.
 $(VENV_BENCH)/.installed: $(LOCKS) tests/benchmarks/requirements.txt
