@@ -84,6 +84,13 @@ def test_every_file_and_command_the_readme_names_exists(root: Path) -> None:
         assert name in main.commands or name in ("help",), name  # type: ignore[attr-defined]
 
 
+def test_the_specification_in_the_readme_is_one(root: Path) -> None:
+    from tidemill.core.spec import Spec
+
+    (text,) = re.findall(r"^```toml\n(.*?)^```", (root / "README.md").read_text(), flags=re.M | re.S)
+    assert set(Spec.from_toml(text).to_json()) == set(re.findall(r"^\[(\w+)\]", text, flags=re.M)), "all sections"
+
+
 def test_figures_in_the_readme_come_from_the_results(root: Path) -> None:
     """Each figure row in the README's table names its benchmark; the figure stands in RESULTS.md."""
     readme = (root / "README.md").read_text()
