@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
-SPEC = '[data]\ntarget = "income"\n[train]\nepochs = 700\npatience = 700\nmembers = 2\n'
+LONG = 'family = "mlp"\nepochs = 500\npatience = 500\nmembers = 2\n'
+SPEC = f'[data]\ntarget = "income"\n[train]\n{LONG}[search]\nconfigurations = 1\n'
 
 
 class Shell:
@@ -86,7 +87,7 @@ def is_over(run: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("moment", ["just uploaded", "training", "promoted"])
 def test_a_killed_stack_loses_nothing(shell: Shell, root: Path, tmp_path: Path, moment: str) -> None:
     spec = tmp_path / "tidemill.toml"
-    spec.write_text(SPEC if moment == "training" else SPEC.replace("700", "3"))
+    spec.write_text(SPEC if moment == "training" else SPEC.replace("500", "3"))
     key = shell.run("keys", "create", "--role", "predict", "--name", "kept")
     shell.run("push", str(root / "tests/data/adult-3000.csv"), "--model", "killed", "--spec", str(spec))
     if moment == "training":

@@ -13,7 +13,7 @@ from tests.pipeline.conftest import Service
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 MODEL = "adult-story"
-SPEC = '[data]\ntarget = "income"\n[train]\nepochs = 12\n'
+SPEC = '[data]\ntarget = "income"\n[train]\nepochs = 12\n[search]\nconfigurations = 2\n'
 
 
 @pytest.fixture(scope="module")

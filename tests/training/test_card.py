@@ -400,3 +400,12 @@ def test_ticks_are_round_and_inside() -> None:
     assert svg.ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert svg.ticks(13.2, 97.1, 4) == [20, 40, 60, 80]
     assert svg.ticks(1, 1) == [1]
+
+
+def test_the_card_says_which_groups_were_looked_at_and_that_others_were_not() -> None:
+    schema = {"target": "hired", "columns": []}
+    metrics = {"primary": "log_loss", "metrics": {"log_loss": {"value": 0.3, "low": 0.2, "high": 0.4, "baseline": 0.6}}}
+    without = " ".join(verdict.limits(schema, metrics)["not_for"])
+    shown = " ".join(verdict.limits(schema, metrics, [{"column": "sex"}])["not_for"])
+    assert "Fairness between groups was not examined" in without
+    assert "shown for sex and were not examined for anything else" in shown

@@ -1,3 +1,3 @@
 """The release. It is part of every fingerprint: new code makes new versions from old data."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -74,7 +74,7 @@ def facts(
             "importance": _importance(importance),
             "explanations": [_discreet(item, hidden) for item in examples.get("explanations", [])],
             "request": {name: HIDDEN if name in hidden else value for name, value in _request(examples).items()},
-            "limits": verdict.limits(schema, metrics),
+            "limits": verdict.limits(schema, metrics, groups or ()),
             "parity": run.get("parity") or {},
             "reproduce": {"dataset": schema.get("dataset"), "seed": spec.train.seed, "code": run.get("code")},
             "versions": run.get("versions") or {},

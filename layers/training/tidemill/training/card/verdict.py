@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tidemill.core.evaluation import few_train_rows
@@ -86,8 +87,14 @@ def _message(item: Facts, profile: Facts) -> str:
     return str(item.get("message", ""))
 
 
-def limits(schema: Facts, metrics: Facts) -> Facts:
+def limits(schema: Facts, metrics: Facts, groups: Sequence[Facts] = ()) -> Facts:
     """What the model must not be used for, and the ranges of values it has seen."""
+    shown = ", ".join(visible(str(group["column"]), 40) for group in groups)
+    fairness = (
+        f"Differences between groups are shown for {shown} and were not examined for anything else; nor were"
+        if shown
+        else "Fairness between groups was not examined, nor were"
+    )
     target = visible(schema["target"], 60)
     cautions = [
         f"Rows from another population, place or time than the uploaded file. The scores hold for rows like those; "
@@ -95,8 +102,8 @@ def limits(schema: Facts, metrics: Facts) -> Facts:
         "Values outside the ranges below. The model answers there too, but by extrapolation nobody has tested.",
         "Conclusions about causes. The model tells which columns go together with the target, not what happens when "
         "a column is changed.",
-        "Decisions about people with no person in the loop. Fairness between groups, privacy of the training rows and "
-        "resistance against deliberate manipulation were not examined.",
+        f"Decisions about people with no person in the loop. {fairness} privacy of the training rows and resistance "
+        "against deliberate manipulation.",
     ]
     if verdict(metrics) in ("level", "worse"):
         cautions.insert(0, "Any use in earnest: it is not better than an answer that ignores every column.")
