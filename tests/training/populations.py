@@ -71,7 +71,7 @@ class Problem:
         return Model(found.parts, found.scale, float(self.y_n.std()) if self.config.task == "regression" else 1.0)
 
 
-def problem(task: str, rows: int = 238, features: int = 5, seed: int = 0) -> Problem:
+def problem(task: str, rows: int = 350, features: int = 5, seed: int = 0) -> Problem:
     """A table in which most of the target follows from bent and crossed features."""
     rng = np.random.default_rng(seed)
     x_nf = rng.normal(size=(rows, features)).astype(np.float32)

@@ -92,7 +92,7 @@ def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(three: Population, t
 def test_other_settings_and_other_rows_reuse_one_program(make_problem: Make, three: Population, trained: State) -> None:
     program: Any = loop.run_chunk
     compiled = program._cache_size()
-    case = make_problem("binary", rows=235, seed=5)
+    case = make_problem("binary", rows=345, seed=5)
     knobs = ({"learning_rate": 0.02, "dropout": 0.3}, {"weight_decay": 0.1, "l1": 0.1}, {"width": 3})
     other = members(case, *knobs, copies=2, pace=Pace(5, 2, 0.1), seed=9, momentum=0.3, clip_norm=0.1)
     assert other.kind == three.kind
@@ -119,13 +119,13 @@ def test_padding_rows_teach_nothing_and_are_not_watched(make_problem: Make, task
 
 def test_chunks_change_nothing_but_where_one_may_stop(make_problem: Make) -> None:
     whole = members(make_problem("binary"), {"dropout": 0.3})
-    parts = whole.changed(chunks=5)
+    parts = whole.changed(chunks=8)
     asked: list[tuple[int, int]] = []
     assert whole.ground.cut.rows == parts.ground.cut.rows
     left, right = whole.train(), parts.train(before_chunk=lambda state: asked.append((state.epoch, state.chunk)))
     assert same((left.weights, left.moments, left.best), (right.weights, right.moments, right.best))
     assert left.curve == right.curve
-    assert asked == [(epoch, chunk) for epoch in range(6) for chunk in range(5)]
+    assert asked == [(epoch, chunk) for epoch in range(6) for chunk in range(8)]
 
 
 def test_a_row_of_weight_two_counts_as_the_row_twice(make_problem: Make) -> None:

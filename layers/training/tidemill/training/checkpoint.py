@@ -62,21 +62,23 @@ class Keeper:
         return time.monotonic() - self.last >= self.every_s
 
     def save(self, number: int, saved: Saved) -> Path:
-        """Save, tell whoever listens, and remove what is older than the newest `kept`; numbers must rise."""
+        """Save, tell whoever listens, and remove this run's but for the newest `kept`; numbers must rise."""
         folder = save(self.folder, number, saved, self.identity)
         self.last = time.monotonic()
         self.on_save(folder)
-        for old in complete(self.folder)[self.kept :]:
+        for old in self._own()[self.kept :]:
             shutil.rmtree(old)
         return folder
 
     def newest(self) -> Saved | None:
         """The newest complete checkpoint of this very run, if there is one."""
-        for folder in complete(self.folder):
-            told = json.loads((folder / FACTS).read_text())
-            if told["identity"] == self.identity:
-                return Saved(load_file(folder / ARRAYS), told["facts"])
+        for folder in self._own():
+            return Saved(load_file(folder / ARRAYS), json.loads((folder / FACTS).read_text())["facts"])
         return None
+
+    def _own(self) -> list[Path]:
+        """The complete checkpoints of this very run, newest first."""
+        return [path for path in complete(self.folder) if manifest.read(path).get("identity") == self.identity]
 
 
 def save(folder: Path, number: int, saved: Saved, identity: str) -> Path:
@@ -85,7 +87,7 @@ def save(folder: Path, number: int, saved: Saved, identity: str) -> Path:
     new, final = folder / f".{name}.{os.getpid()}", folder / name
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file({key: np.ascontiguousarray(array) for key, array in saved.arrays.items()}, new / ARRAYS)
+    save_file({key: np.array(array, order="C") for key, array in saved.arrays.items()}, new / ARRAYS)
     versions = {package: version(package) for package in ("jax", "flax", "optax", "safetensors")}
     (new / FACTS).write_text(json.dumps({"identity": identity, "versions": versions, "facts": saved.facts}))
     manifest.write(new, "checkpoint", identity=identity, number=number)

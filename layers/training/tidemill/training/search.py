@@ -84,7 +84,8 @@ class Search:
     lines: dict[str, Line] = field(default_factory=dict)
     chunks: int = 0  # trained so far; numbers the checkpoints
     epochs: int = 0  # of all families, for the progress
-    programs: set[Any] = field(default_factory=set)  # shapes that were compiled for
+    programs: set[tuple[Any, ...]] = field(default_factory=set)  # family and shapes that were compiled for
+    share: int = 0  # percent of the way that was told last: early ends leap ahead, folds begin anew, none goes back
     looks: dict[str, Any] = field(default_factory=dict)  # what families found in the training rows
 
     def run(self) -> Found:
@@ -137,7 +138,7 @@ class Search:
             * getattr(kind.net, "members", 1)
         )
         cut = batches.plan(max(len(group.train) for group in groups), self.config.batch_size, size)
-        self.programs.add((kind, cut, len(groups), len(trials)))
+        self.programs.add((line.family, cut.batch, cut.steps, cut.chunks, len(groups), len(trials)))
         pace = Pace(self.config.epochs, self.config.patience, self.config.warmup)
 
         def before(state: State) -> None:
@@ -266,8 +267,8 @@ class Search:
         best = state.best_loss.mean(0).min()
         said = f"{line.family}: {len(line.alive)} configurations, epoch {state.epoch} of at most {until}"
         place = self.config.families.index(line.family) + (state.epoch / self.config.epochs)
-        share = round(100 * place / len(self.config.families))
-        return Progress("training", share, 100, f"{said}, best validation {name} {best:.4g}")
+        self.share = max(self.share, round(100 * place / len(self.config.families)))
+        return Progress("training", self.share, 100, f"{said}, best validation {name} {best:.4g}")
 
     # --- interruptions ----------------------------------------------------------------------------------------------
 
@@ -290,9 +291,8 @@ class Search:
             }
             for name, line in self.lines.items()
         }
-        return self.keeper.save(
-            self.chunks, Saved(arrays, {"chunks": self.chunks, "epochs": self.epochs, "lines": lines})
-        )
+        facts = {"chunks": self.chunks, "epochs": self.epochs, "programs": sorted(self.programs), "lines": lines}
+        return self.keeper.save(self.chunks, Saved(arrays, facts))
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint of this very search, if there is one."""
@@ -300,6 +300,7 @@ class Search:
         if saved is None:
             return
         self.chunks, self.epochs = saved.facts["chunks"], saved.facts["epochs"]
+        self.programs = {tuple(program) for program in saved.facts["programs"]}
         for name, facts in saved.facts["lines"].items():
             self.trials[name] = [Trial(**told) for told in facts["trials"]]
             fresh = self._fresh(name, facts["alive"], len(facts["best_loss"]))
