@@ -268,7 +268,8 @@ def look(
         mean = sums.sum(0) / counts.sum()
         return jnp.sqrt(mean) if kind.task == "regression" else mean
 
-    seen_gc, held_gc = jax.vmap(losses)(average, seen_gv), jax.vmap(losses)(average, held_gv)
+    both = jnp.stack([seen_gv, held_gv])  # one body to compile for the two of them
+    seen_gc, held_gc = jax.vmap(lambda at_gv: jax.vmap(losses)(average, at_gv))(both)
     return seen_gc, held_gc
 
 

@@ -57,7 +57,10 @@ class Mlp:
     widths: tuple[int, ...] = WIDTHS
 
     def init(self, rng: np.random.Generator, width: int, seen: Any) -> Weights:
-        """Fresh weights: He's scale before ReLU (arXiv 1502.01852), zeros for biases and the linear path.
+        """Fresh weights: normal with variance 1 / (3 inputs), zeros for biases and the linear path.
+
+        Less than He's scale (arXiv 1502.01852): a net that starts near nothing leaves the beginning to the linear
+        path, learned faster and ended better on three of four tables.
 
         A unit whose incoming weights and bias are zero answers zero, gets no gradient and stays as it is: that is how
         a trial is narrower than the arrays it shares with others.
@@ -67,10 +70,10 @@ class Mlp:
         for (at, layer), units in zip(sorted(weights["hidden"].items()), live, strict=True):
             inputs = self.features if at == 0 else live[at - 1]
             shape = layer["kernel"].shape
-            drawn = rng.normal(0.0, (2.0 / inputs) ** 0.5, shape).astype(np.float32)
+            drawn = rng.normal(0.0, (1.0 / (3.0 * inputs)) ** 0.5, shape).astype(np.float32)
             layer["kernel"] = np.where(np.arange(shape[1]) < units, drawn, 0)
         shape = weights["out"]["kernel"].shape
-        weights["out"]["kernel"] = rng.normal(0.0, (1.0 / live[-1]) ** 0.5, shape).astype(np.float32)
+        weights["out"]["kernel"] = rng.normal(0.0, (1.0 / (3.0 * live[-1])) ** 0.5, shape).astype(np.float32)
         return weights
 
     def decayed(self, weights: Weights) -> Any:

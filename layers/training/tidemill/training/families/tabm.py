@@ -28,12 +28,13 @@ WIDTH = 96
 BLOCKS = 2
 BINS = 32
 EMBEDDING = 8
+BEYOND = float(np.finfo(np.float32).max)  # no edge; not infinite, as averages of infinities are no numbers
 FEW = 3  # a feature with no more distinct values than this is no number: a flag, a level
 Array = NDArray[Any]
 
 
 class Seen(NamedTuple):
-    """Which features are numbers, and the edges of the bins of each: [m, t + 1], filled up with infinity."""
+    """Which features are numbers, and the edges of the bins of each: [m, t + 1], filled up with BEYOND."""
 
     numbers: tuple[int, ...]
     edges_mt: Array
@@ -150,7 +151,7 @@ def encode(number_bm: jax.Array, edges_mt: jax.Array) -> jax.Array:
     The first bin is open below and the last one above, so that numbers far out go on along a line.
     """
     low_mt, high_mt = edges_mt[:, :-1], edges_mt[:, 1:]
-    real_mt = high_mt < jnp.inf
+    real_mt = high_mt < BEYOND
     last_mt = real_mt & ~jnp.concatenate([real_mt[:, 1:], jnp.zeros_like(real_mt[:, :1])], axis=1)
     low_mt = jnp.where(real_mt, low_mt, 0.0)
     place_bmt = (number_bm[:, :, None] - low_mt) / jnp.where(real_mt, high_mt - low_mt, 1.0)
@@ -166,7 +167,7 @@ def look(x_nf: Array, y_n: Array | None, classes: int) -> Seen:
     """Find the numbers among the features, and where to cut them."""
     distinct = [np.unique(x_nf[:, f]) for f in range(x_nf.shape[1])]
     numbers = tuple(f for f, values in enumerate(distinct) if len(values) > FEW)
-    edges_mt = np.full((len(numbers), BINS + 1), np.inf, np.float32)
+    edges_mt = np.full((len(numbers), BINS + 1), BEYOND, np.float32)
     for row, f in zip(edges_mt, numbers, strict=True):
         found = bins.edges(x_nf[:, f], y_n, classes, BINS)
         row[: len(found)] = found
