@@ -102,7 +102,8 @@ def train(
     `before_chunk` may raise to stop: the state is whole then.
     """
     held_gv = batches.looked([group.held for group in ground.groups], ground.padding)
-    seen_gv = batches.looked([group.train[: held_gv.shape[1]] for group in ground.groups], ground.padding)
+    most = held_gv.shape[1]
+    seen_gv = batches.filled([group.train[:most] for group in ground.groups], most, ground.padding)
     while not state.done(pace) and state.epoch < (until or pace.epochs):
         order_gn = batches.order(ground.groups, state.epoch, ground.cut.rows, ground.padding)
         for chunk in range(state.chunk, ground.cut.chunks):
@@ -237,7 +238,7 @@ def _step(
 
 def outputs(net: Net, weights: Weights, x_bf: jax.Array, drop: Drop) -> jax.Array:
     """Outputs [j, b, k] of one member."""
-    out = net.finish(weights, net.enter(weights, x_bf), drop)
+    out = net.finish(weights, net.enter(weights, net.encode(weights, x_bf)), drop)
     return out[None] if out.ndim == 2 else out.swapaxes(0, 1)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -23,7 +23,6 @@ Settings = Mapping[str, Any]  # of one trial: learning_rate, weight_decay, l1, d
 class Net(Protocol):
     """An architecture with its sizes filled in; hashable, so that JAX can take it as a static argument."""
 
-    bends: ClassVar[bool]  # whether `enter` does nothing, as the first thing done to features is not affine
     features: int
     outputs: int
 
@@ -36,8 +35,14 @@ class Net(Protocol):
     def decayed(self, weights: Weights) -> Any:
         """The same tree with True where L2 and L1 pull."""
 
-    def enter(self, weights: Weights, x_bf: jax.Array) -> Any:
-        """The affine part that features go through first (any pytree [b, ...]), or the features as they are."""
+    def encode(self, weights: Weights, x_bf: jax.Array) -> jax.Array:
+        """Columns [b, e] that tell of one feature each; the features themselves where a net encodes nothing."""
+
+    def by_feature(self, value_be: jax.Array) -> jax.Array:
+        """Values of such columns [b, e], summed by the feature they tell of [b, f]."""
+
+    def enter(self, weights: Weights, encoded: jax.Array) -> Any:
+        """The affine part that encoded features go through first: any pytree [b, ...]."""
 
     def finish(self, weights: Weights, entered: Any, drop: Drop) -> jax.Array:
         """Outputs [b, k] of one member, or [b, j, k] of the j nets that are trained as one: logits, or values."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,8 +27,6 @@ class Layers(nnx.Module):  # type: ignore[misc]
 class Linear:
     """The sizes."""
 
-    bends: ClassVar[bool] = False
-
     features: int
     outputs: int
 
@@ -40,9 +38,17 @@ class Linear:
         """The weights, not the bias."""
         return modules.matrices(weights)
 
-    def enter(self, weights: Weights, x_bf: jax.Array) -> jax.Array:
+    def encode(self, weights: Weights, x_bf: jax.Array) -> jax.Array:
+        """The features as they are."""
+        return x_bf
+
+    def by_feature(self, value_be: jax.Array) -> jax.Array:
+        """The values as they are."""
+        return value_be
+
+    def enter(self, weights: Weights, encoded: jax.Array) -> jax.Array:
         """All there is."""
-        out_bk: jax.Array = modules.with_weights(weights, Layers, self.features, self.outputs).out(x_bf)
+        out_bk: jax.Array = modules.with_weights(weights, Layers, self.features, self.outputs).out(encoded)
         return out_bk
 
     def finish(self, weights: Weights, entered: jax.Array, drop: Drop) -> jax.Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,8 +50,6 @@ class Layers(nnx.Module):  # type: ignore[misc]
 class Mlp:
     """The sizes; weights come and go as plain nested dicts of arrays."""
 
-    bends: ClassVar[bool] = False
-
     features: int
     outputs: int
     widths: tuple[int, ...] = WIDTHS
@@ -80,9 +78,17 @@ class Mlp:
         """The matrices, not the biases."""
         return modules.matrices(weights)
 
-    def enter(self, weights: Weights, x_bf: jax.Array) -> Entered:
+    def encode(self, weights: Weights, x_bf: jax.Array) -> jax.Array:
+        """The features as they are."""
+        return x_bf
+
+    def by_feature(self, value_be: jax.Array) -> jax.Array:
+        """The values as they are."""
+        return value_be
+
+    def enter(self, weights: Weights, encoded: jax.Array) -> Entered:
         """The affine part: the first layer before its bend, and the linear path."""
-        return self._layers(weights).enter(x_bf)
+        return self._layers(weights).enter(encoded)
 
     def finish(self, weights: Weights, entered: Entered, drop: Drop) -> jax.Array:
         """Outputs [b, k] of one member."""

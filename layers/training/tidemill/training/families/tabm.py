@@ -5,13 +5,14 @@ and has a head of its own; everything between is shared. The nets are trained on
 with the mean of their answers. Numbers are first told by where they fall among the training rows' quantiles
 (piecewise-linear encoding, arXiv 2203.05556), beside a plain linear term.
 
-Axes: b batch rows, f features, m features that are numbers, r the rest, t bins, e embedding, j nets, d units.
+Axes: b batch rows, f features, m features that are numbers, r the rest, t bins, e embedding (of one number, then of all
+features together), j nets, d units.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,13 +75,19 @@ class Layers(nnx.Module):  # type: ignore[misc]
         )
         return jnp.concatenate([embedded_bme.reshape(number_bm.shape[0], -1), rest_br], axis=1)
 
-    def finish(self, z_bf: jax.Array, drop: Drop) -> jax.Array:
+    def enter(self, z_be: jax.Array) -> jax.Array:
+        """The first layer of all nets [b, j, d], before its bend."""
+        members, width, _ = self.head.shape
+        z_ne = (z_be[:, None] * self.adapter).reshape(-1, z_be.shape[1])
+        h_bjd: jax.Array = self.hidden[0](z_ne).reshape(-1, members, width)
+        return h_bjd
+
+    def finish(self, h_bjd: jax.Array, drop: Drop) -> jax.Array:
         """Outputs [b, j, k] of all nets."""
-        members = self.adapter.shape[0]
-        h_nd = (z_bf[:, None] * self.adapter).reshape(-1, z_bf.shape[1])
-        for layer in self.hidden:
+        h_nd = drop(nnx.relu(h_bjd.reshape(-1, h_bjd.shape[2])))
+        for layer in self.hidden[1:]:
             h_nd = drop(nnx.relu(layer(h_nd)))
-        h_bjd = h_nd.reshape(-1, members, h_nd.shape[1])
+        h_bjd = h_nd.reshape(h_bjd.shape)
         out_bjk: jax.Array = jnp.einsum("bjd,jdk->bjk", h_bjd, self.head[...]) + self.bias
         return out_bjk
 
@@ -89,14 +96,17 @@ class Layers(nnx.Module):  # type: ignore[misc]
 class Tabm:
     """The sizes, and which features are numbers."""
 
-    bends: ClassVar[bool] = True
-
     features: int
     outputs: int
     numbers: tuple[int, ...]
     bins: int = BINS
     members: int = MEMBERS
     width: int = WIDTH
+
+    @property
+    def rest(self) -> Array:
+        """The features that are no numbers."""
+        return np.setdiff1d(np.arange(self.features), self.numbers)
 
     @property
     def sizes(self) -> Sizes:
@@ -133,16 +143,27 @@ class Tabm:
         hidden = {at: {"kernel": True, "bias": False} for at in weights["hidden"]}
         return {**pulled, "line": True, "pieces": True, "head": True, "hidden": hidden}
 
-    def enter(self, weights: Weights, x_bf: jax.Array) -> jax.Array:
-        """The features as they are: their encoding bends."""
-        return x_bf
+    def encode(self, weights: Weights, x_bf: jax.Array) -> jax.Array:
+        """Embedded numbers, then the rest [b, e]."""
+        return self._layers(weights).embed(x_bf[:, np.array(self.numbers, int)], x_bf[:, self.rest])
+
+    def by_feature(self, value_be: jax.Array) -> jax.Array:
+        """Values of an encoding's columns [b, e] summed by the feature they tell of [b, f]."""
+        embedded = len(self.numbers) * EMBEDDING
+        value_bm = value_be[:, :embedded].reshape(-1, len(self.numbers), EMBEDDING).sum(2)
+        place_f = np.argsort([*self.numbers, *self.rest])
+        return jnp.concatenate([value_bm, value_be[:, embedded:]], axis=1)[:, place_f]
+
+    def enter(self, weights: Weights, encoded: jax.Array) -> jax.Array:
+        """The first layer of all nets [b, j, d], before its bend."""
+        return self._layers(weights).enter(encoded)
 
     def finish(self, weights: Weights, entered: jax.Array, drop: Drop) -> jax.Array:
         """Outputs [b, j, k] of the nets."""
-        layers = modules.with_weights(weights, Layers, self.sizes)
-        rest = np.setdiff1d(np.arange(self.features), self.numbers)
-        z_bf = layers.embed(entered[:, np.array(self.numbers, int)], entered[:, rest])
-        return layers.finish(z_bf, drop)
+        return self._layers(weights).finish(entered, drop)
+
+    def _layers(self, weights: Weights) -> Layers:
+        return modules.with_weights(weights, Layers, self.sizes)
 
 
 def encode(number_bm: jax.Array, edges_mt: jax.Array) -> jax.Array:
