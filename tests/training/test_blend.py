@@ -92,9 +92,25 @@ def test_without_a_candidate_of_numbers_there_is_no_blend() -> None:
         blend.shares_of("binary", np.zeros(200, int), [np.full((200, 2), np.nan)])
 
 
+@settings(deadline=None)
+@given(noises=NOISES, seed=SEEDS, loss=st.sampled_from(["mse", "mae", "huber"]))
+def test_shares_are_chosen_by_what_is_watched(noises: list[float], seed: int, loss: str) -> None:
+    y_n, answers = candidates("regression", noises, seed)
+    weight_n = np.random.default_rng(seed).uniform(0.1, 3, len(y_n))
+    shares = blend.shares_of("regression", y_n, answers, loss, weight_n)
+    alone = [blend.loss_of("regression", y_n, answer, loss, weight_n) for answer in answers]
+    assert blend.loss_of("regression", y_n, mixed(shares, answers), loss, weight_n) <= min(alone) * (1 + 1e-12)
+
+
 def test_the_loss_is_what_the_record_calls_it() -> None:
-    y_n = np.array([1.0, 2.0, 3.0])
-    assert blend.loss_of("regression", y_n, y_n[:, None] + 2) == pytest.approx(2)
+    y_n, answer_nk = np.array([1.0, 2.0, 3.0]), np.array([[1.0], [2.0], [9.0]])
+    assert blend.loss_of("regression", y_n, answer_nk) == pytest.approx(12**0.5)
+    assert blend.loss_of("regression", y_n, answer_nk, "mae") == pytest.approx(2)
+    assert blend.loss_of("regression", y_n, answer_nk, "mse", np.array([0.0, 1.0, 1.0])) == pytest.approx(18**0.5)
     p_nk = np.array([[0.5, 0.5], [0.25, 0.75]])
-    assert blend.loss_of("binary", np.array([0, 1]), p_nk) == pytest.approx(-np.log([0.5, 0.75]).mean())
+    told = -np.log([0.5, 0.75])
+    assert blend.loss_of("binary", np.array([0, 1]), p_nk) == pytest.approx(told.mean())
+    assert blend.loss_of("binary", np.array([0, 1]), p_nk, "softmax", np.array([3, 1])) == pytest.approx(
+        (3 * told[0] + told[1]) / 4
+    )
     assert blend.loss_of("binary", np.array([0, 1]), p_nk * np.nan) == np.inf

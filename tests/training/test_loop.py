@@ -11,12 +11,13 @@ import pytest
 from tests.training.populations import Population, Problem, member, members, near, same
 
 from tidemill.training import batches, loop
+from tidemill.training.blend import loss_of
 from tidemill.training.evaluate import in_blocks
 from tidemill.training.loop import Pace, State
 from tidemill.training.search import narrowed
 
 Make = Callable[..., Problem]
-DESCENT = {"family": "linear", "optimizer": "gradient_descent", "batch": 256, "clip_norm": float("inf")}
+DESCENT = {"family": "linear", "optimizer": "gradient_descent", "batch": 320, "clip_norm": float("inf")}
 THREE = ({"learning_rate": 3e-2}, {"weight_decay": 0.3}, {"learning_rate": 1e-3, "l1": 1e-3})
 
 
@@ -144,6 +145,20 @@ def test_a_row_of_weight_two_counts_as_the_row_twice(make_problem: Make) -> None
     left, right = trained(heavy, train), trained(weighed.ground.rows, np.concatenate([train, twice]))
     assert near(left.weights, right.weights)
     assert not near(left.weights, weighed.train().weights)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+def test_what_is_watched_is_what_is_trained_weighed_alike(make_problem: Make, loss: str) -> None:
+    case = members(make_problem("regression").changed(loss=loss), family="linear", pace=Pace(2, 2))
+    pool, held = case.case.pool, case.ground.groups[0].held
+    weight_n = np.random.default_rng(0).uniform(0.1, 5, len(pool.y_n)).astype(np.float32)
+    rows = batches.on_device(pool.x_nf, pool.y_n, weight_n)
+    ground = loop.Field(rows, case.ground.scale, case.ground.groups, case.ground.cut)
+    state = loop.train(case.kind, case.knobs, ground, case.pace, case.start())
+    average = jax.tree.map(lambda leaf: leaf[0, :1], state.average)
+    answer_nk = in_blocks(case.kind, average, case.ground.scale, pool.x_nf[held])
+    told = loss_of("regression", pool.y_n[held], answer_nk, loss, weight_n[held])
+    assert state.curve[-1][1][0][0] == pytest.approx(told, rel=1e-5)
 
 
 # --- width ------------------------------------------------------------------------------------------------------------

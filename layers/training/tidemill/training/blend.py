@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.metrics import row_losses
+from tidemill.training.losses import watched
 
 Array = NDArray[Any]
 
@@ -23,17 +24,21 @@ LEAST_GAIN = 1e-3  # of the loss: a larger blend must earn its place
 FEW_ROWS = 100  # below, held-out rows cannot tell blends apart
 
 
-def loss_of(task: str, y_n: Array, answer_nk: Array) -> float:
-    """Log loss, or the root of the mean squared error; infinite for answers that are no numbers."""
+def loss_of(task: str, y_n: Array, answer_nk: Array, loss: str = "auto", weight_n: Array | None = None) -> float:
+    """What is watched (see losses.watched) on rows weighed as in training; infinite for answers that are no numbers."""
     if not np.isfinite(answer_nk).all():
         return float("inf")
-    mean = float(row_losses(task, y_n, answer_nk).mean())
-    return mean**0.5 if task == "regression" else mean
+    measure = watched(task, loss)
+    loss_n = np.abs(answer_nk[:, 0] - y_n) if measure == "MAE" else row_losses(task, y_n, answer_nk)
+    mean = float(np.average(loss_n, weights=weight_n))
+    return mean**0.5 if measure == "RMSE" else mean
 
 
-def shares_of(task: str, y_n: Array, answers_p: Sequence[Array]) -> list[float]:
+def shares_of(
+    task: str, y_n: Array, answers_p: Sequence[Array], loss: str = "auto", weight_n: Array | None = None
+) -> list[float]:
     """The share of each configuration; they sum to one. Raises ValueError where no configuration gives numbers."""
-    alone = [loss_of(task, y_n, answer_nk) for answer_nk in answers_p]
+    alone = [loss_of(task, y_n, answer_nk, loss, weight_n) for answer_nk in answers_p]
     best = int(np.argmin(alone))
     if not np.isfinite(alone[best]):
         raise ValueError("no configuration answers with numbers")
@@ -44,7 +49,7 @@ def shares_of(task: str, y_n: Array, answers_p: Sequence[Array]) -> list[float]:
     count_p, kept_p, kept_loss = only.copy(), only.copy(), alone[best]
     total_nk = np.asarray(answers_p[best], np.float64).copy()
     for turn in range(2, TURNS + 1):
-        losses = [loss_of(task, y_n, (total_nk + answers_p[p]) / turn) for p in usable]
+        losses = [loss_of(task, y_n, (total_nk + answers_p[p]) / turn, loss, weight_n) for p in usable]
         chosen = usable[int(np.argmin(losses))]
         count_p[chosen] += 1
         total_nk += answers_p[chosen]

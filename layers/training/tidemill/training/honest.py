@@ -15,11 +15,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.core import calibration
+from tidemill.core import calibration, decision
 from tidemill.core import outputs as core_outputs
 from tidemill.core.outputs import Outputs
 from tidemill.core.spec import Spec
-from tidemill.training import spread
+from tidemill.training import losses, spread
 from tidemill.training.dataset import Dataset
 from tidemill.training.evaluate import Model, in_blocks
 from tidemill.training.search import Found, Pool
@@ -43,10 +43,19 @@ def complete(found: Found, pool: Pool, data: Dataset, spec: Spec) -> tuple[Model
             task, labels, value_n + error_n, value_n, sizes.of(value_n), model.calibration, spec.decision
         )
         return model, honest
-    corrected = calibration.fit(y_n, answer_nk)
+    corrected = calibration.fit(y_n, answer_nk, _balance(pool, spec, labels)[y_n])
     model = Model(found.parts, found.scale, 1.0, corrected)
     fitted = core_outputs.fit_outputs(task, labels, y_n, corrected.apply(answer_nk), None, corrected, spec.decision)
     return model, fitted
+
+
+def _balance(pool: Pool, spec: Spec, labels: list[str]) -> Array:
+    """What a row of each class weighs in calibration [k]: as in training, else calibration takes back the balancing.
+
+    Where costs are given they decide, on probabilities that are honest.
+    """
+    name = "none" if decision.rule(spec.decision, labels, pool.y_n) else spec.train.class_weights
+    return losses.class_weights(name, pool.y_n, len(labels))
 
 
 def _shrink(model: Model, pool: Pool, unseen_nf: Array, squared: float) -> float:

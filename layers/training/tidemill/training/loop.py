@@ -24,7 +24,7 @@ from tidemill.training import batches
 from tidemill.training.batches import LOOK, Group, Plan, Rows
 from tidemill.training.dropout import dropper, fold
 from tidemill.training.families import Drop, Net, Weights, keep
-from tidemill.training.losses import Scale, answer, primary_losses, row_losses
+from tidemill.training.losses import Scale, answer, primary_losses, row_losses, watched
 from tidemill.training.optimizers import Knobs, Optimizer
 from tidemill.training.schedules import factor
 
@@ -252,22 +252,22 @@ def predict(kind: Kind, weights: Weights, scale: Scale, x_bf: jax.Array) -> jax.
 def look(
     kind: Kind, average: Weights, rows: Rows, scale: Scale, seen_gv: jax.Array, held_gv: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The primary metric [g, c] on rows of training and on held ones, in looks of LOOK rows at most."""
+    """What is watched [g, c] on rows of training and on held ones, weighed alike, in looks of LOOK rows at most."""
     size = min(LOOK, held_gv.shape[1])
 
     def losses(members: Weights, at_v: jax.Array) -> jax.Array:
         def part(at: jax.Array) -> tuple[jax.Array, jax.Array]:
-            x_vf, y_v, real_v = rows.x_nf[at], rows.y_n[at], at != len(rows.y_n) - 1
+            x_vf, y_v, w_v = rows.x_nf[at], rows.y_n[at], rows.w_n[at]
 
             def one(member: Weights) -> jax.Array:
                 answer_vk = predict(kind, jax.tree.map(lambda leaf: leaf[None], member), scale, x_vf)
-                return jnp.sum(primary_losses(kind.task, answer_vk, y_v) * real_v)
+                return jnp.sum(primary_losses(kind.task, answer_vk, y_v, kind.loss) * w_v)
 
-            return jax.vmap(one)(members), real_v.sum()
+            return jax.vmap(one)(members), w_v.sum()
 
         sums, counts = jax.lax.map(part, at_v.reshape(-1, size))
         mean = sums.sum(0) / counts.sum()
-        return jnp.sqrt(mean) if kind.task == "regression" else mean
+        return jnp.sqrt(mean) if watched(kind.task, kind.loss) == "RMSE" else mean
 
     both = jnp.stack([seen_gv, held_gv])  # one body to compile for the two of them
     seen_gc, held_gc = jax.vmap(lambda at_gv: jax.vmap(losses)(average, at_gv))(both)

@@ -25,6 +25,7 @@ EPSILON = float(np.finfo(np.float32).eps)
 HUBER_DELTA = 1.0  # standard deviations of the target at which huber turns from a parabola into a line
 FOR_CLASSES = ("softmax", "sigmoid")
 FOR_NUMBERS = ("mse", "mae", "huber")
+ROBUST = ("mae", "huber")
 CLASS_WEIGHTS = ("none", "balanced")
 
 Number = jax.Array | np.float32
@@ -115,12 +116,23 @@ def _probabilities(out_mbk: jax.Array, loss: str) -> jax.Array:
     return jax.nn.softmax(out_mbk, axis=-1)
 
 
-def primary_losses(task: str, answer_bk: jax.Array, y_b: jax.Array) -> jax.Array:
-    """What early stopping watches: -log p of the true class, or the squared error in the target's unit."""
+def watched(task: str, loss: str = "auto") -> str:
+    """The measure that early stopping, halving and blending go by.
+
+    The squared error would take back what mae and huber learn: it prefers the mean, so the epoch nearest to it.
+    """
+    if task != "regression":
+        return "log loss"
+    return "MAE" if resolve_loss(loss, task) in ROBUST else "RMSE"
+
+
+def primary_losses(task: str, answer_bk: jax.Array, y_b: jax.Array, loss: str = "auto") -> jax.Array:
+    """Rows of what is watched: -log p of the true class; the squared or the absolute error in the target's unit."""
     if task != "regression":
         p_b = jnp.take_along_axis(answer_bk, y_b[:, None], axis=1)[:, 0]
         return -jnp.log(jnp.clip(p_b, EPSILON, 1.0))
-    return jnp.square(answer_bk[:, 0] - y_b)
+    error_b = answer_bk[:, 0] - y_b
+    return jnp.abs(error_b) if watched(task, loss) == "MAE" else jnp.square(error_b)
 
 
 def class_weights(name: str, y_n: NDArray[Any], classes: int) -> NDArray[np.float32]:

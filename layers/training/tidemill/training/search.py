@@ -91,8 +91,8 @@ class Search:
     def run(self) -> Found:
         """Train all families, blend; raises Interrupted once `stop` is true, and DIVERGED where nothing learned."""
         self.scale = losses.scale_of(self.pool.y_n, log1p=self.config.log1p)
-        weights_n = self._row_weights()
-        self.rows = batches.on_device(self.pool.x_nf, self.pool.y_n, weights_n)
+        self.weight_n = self._row_weights()
+        self.rows = batches.on_device(self.pool.x_nf, self.pool.y_n, self.weight_n)
         self._resume()
         for name in self.config.families:
             self._search(name)
@@ -221,11 +221,11 @@ class Search:
                 remedy="Lower [train] learning_rate, or look for enormous values in the numeric columns.",
                 code="DIVERGED",
             )
-        y_n = self.pool.y_n[self.pool.held_n]
+        y_n, held = self.pool.y_n[self.pool.held_n], (self.config.loss, self.weight_n[self.pool.held_n])
         self.report(Progress("blending", message=f"{len(made)} configurations, {len(y_n):,} rows held out"))
         answers = [self._held_answers(trial.family, place) for trial, place in made]
-        alone = [blend.loss_of(self.config.task, y_n, answer_nk) for answer_nk in answers]
-        shares = blend.shares_of(self.config.task, y_n, answers) if self.config.blend else _only(alone)
+        alone = [blend.loss_of(self.config.task, y_n, answer_nk, *held) for answer_nk in answers]
+        shares = blend.shares_of(self.config.task, y_n, answers, *held) if self.config.blend else _only(alone)
         parts = []
         for (trial, place), share in zip(made, shares, strict=True):
             trial.state, trial.share = (BLENDED if share else KEPT_ON), float(f"{share:.6g}")
@@ -233,7 +233,8 @@ class Search:
                 weights = jax.tree.map(lambda leaf, place=place: leaf[:, place], self.lines[trial.family].state.best)
                 parts.append(Part(trial.id, self._kind(trial.family), weights, share))
         answer_nk = np.tensordot(np.array(shares), np.stack(answers), 1)
-        record = self._record([trial for trial, _ in made], alone, blend.loss_of(self.config.task, y_n, answer_nk))
+        together = blend.loss_of(self.config.task, y_n, answer_nk, *held)
+        record = self._record([trial for trial, _ in made], alone, together)
         return Found(tuple(parts), self.scale, self.pool.held_n, answer_nk, record)
 
     def _held_answers(self, name: str, place: int) -> Array:
@@ -253,7 +254,7 @@ class Search:
         trials = [trial for name in self.lines for trial in self.trials[name]]
         return {
             "format": 1,
-            "score": "validation RMSE" if self.config.task == "regression" else "validation log loss",
+            "score": f"validation {losses.watched(self.config.task, self.config.loss)}",
             "winner": _winner(made, alone, together, len(trials), len(self.pool.held_n)),
             "folds": len(self.pool.folds),
             "loss": float(f"{together:.7g}"),
@@ -263,7 +264,7 @@ class Search:
         }
 
     def _progress(self, line: Line, until: int) -> Progress:
-        state, name = line.state, "RMSE" if self.config.task == "regression" else "log loss"
+        state, name = line.state, losses.watched(self.config.task, self.config.loss)
         best = state.best_loss.mean(0).min()
         said = f"{line.family}: {len(line.alive)} configurations, epoch {state.epoch} of at most {until}"
         place = self.config.families.index(line.family) + (state.epoch / self.config.epochs)
