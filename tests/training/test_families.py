@@ -22,7 +22,9 @@ BATCHES = (1, 3, 64)
 
 def net_of(name: str, outputs: int = 3) -> tuple[Any, Any]:
     """A small net and one member's weights."""
-    x_nf = np.random.default_rng(1).normal(size=(200, FEATURES)).astype(np.float32)
+    x_nf = rows(1, 200)
+    x_nf[:, 2] = x_nf[:, 2] > 0  # a flag: no number
+    x_nf[:, [0, 3]] = x_nf[:, [0, 3]] > 0  # flags between numbers
     seen = family(name).look(x_nf, None, outputs)
     net = family(name).net(FEATURES, outputs, seen, 2, 8)
     return net, net.init(np.random.default_rng(0), 8, seen)
@@ -42,19 +44,41 @@ def test_an_unknown_family_is_refused_by_name() -> None:
     assert all(repr(name) in caught.value.remedy for name in FAMILIES)
 
 
+def rows(seed: int = 2, count: int = 3) -> Any:
+    return np.random.default_rng(seed).normal(size=(count, FEATURES)).astype(np.float32)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_net_is_affine_where_it_enters_or_lets_features_in_as_they_are(name: str) -> None:
+def test_a_net_is_affine_where_encoded_features_enter(name: str) -> None:
     net, weights = net_of(name)
-    a, b = np.random.default_rng(2).normal(size=(2, 3, FEATURES)).astype(np.float32)
-    entered = [net.enter(weights, x) for x in (0.25 * a + 0.75 * b, a, b)]
+    a, b = np.asarray(net.encode(weights, rows(2))), np.asarray(net.encode(weights, rows(3)))
+    entered = [net.enter(weights, encoded) for encoded in (0.25 * a + 0.75 * b, a, b)]
     for between, left, right in zip(*map(jax.tree.leaves, entered), strict=True):
         assert np.allclose(between, 0.25 * left + 0.75 * right, atol=1e-5)
-    if net.bends:
-        assert np.array_equal(entered[1], a)
 
 
-def test_some_families_bend_and_some_do_not() -> None:
-    assert {name: net_of(name)[0].bends for name in FAMILIES} == {"tabm": True, "mlp": False, "linear": False}
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_encoded_column_tells_of_one_feature_and_is_counted_with_it(name: str) -> None:
+    net, weights = net_of(name)
+    x_bf = rows(count=4)
+    encoded = np.asarray(net.encode(weights, x_bf))
+    for feature in range(FEATURES):
+        moved = x_bf.copy()
+        moved[:, feature] += 1.0
+        change = np.abs(np.asarray(net.encode(weights, moved)) - encoded)
+        counted = np.asarray(net.by_feature(change))
+        assert change.max() > 0
+        assert (counted[:, feature] > 0).all()
+        assert not np.delete(counted, feature, axis=1).any()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_counting_by_feature_loses_nothing(name: str) -> None:
+    net, weights = net_of(name)
+    width = np.asarray(net.encode(weights, rows())).shape[1]
+    value_be = np.random.default_rng(5).normal(size=(7, width)).astype(np.float32)
+    assert np.asarray(net.by_feature(value_be)).shape == (7, FEATURES)
+    assert np.allclose(net.by_feature(value_be).sum(1), value_be.sum(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import BadBundle
 from tidemill.core.features import Program
+from tidemill.training.background import BACKGROUND
 from tidemill.training.evaluate import Model
 from tidemill.training.explain import (
-    BACKGROUND,
     EXPLAIN_ROWS,
-    STEPS,
     Explainer,
     completeness,
     explained_in_blocks,
     spread,
     targets_of,
 )
+from tidemill.training.paths import STEPS
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ BOUND = 1e-4  # largest difference of a probability, or of a value in the target
 EXPLAIN_BOUNDS = {"p50": 1e-4, "p99": 1e-2}  # relative distance of a row's contributions
 COMPLETE_BOUND = 1e-3  # of the exported contributions, which are spread to add up
 ROWS = 1000
-EXPLAINED_ROWS = 96
+EXPLAINED_ROWS = 64
 BATCHES = (1, 2, 3, 7, 64)
 LARGE = 100.0  # in standard deviations of a number
 
