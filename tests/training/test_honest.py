@@ -38,7 +38,7 @@ def completed(case: Problem, found: Found, **more: Any) -> tuple[Model, Outputs]
 @pytest.fixture(scope="module", params=["binary", "multiclass"])
 def classes(request: Any, make_problem: Make) -> tuple[Problem, Found]:
     """A model that is far too sure of itself: its answers are sharpened after the search."""
-    case = make_problem(request.param).changed(families=("linear",), configurations=2)
+    case = make_problem(request.param).changed(families=("linear",))
     found = case.found()
     wrong_n = np.random.default_rng(0).random(len(found.held_n)) < 0.3
     said_n = (case.y_n[found.held_n] + wrong_n) % case.config.outputs
@@ -76,7 +76,7 @@ def test_a_decision_is_learned_from_costs(classes: tuple[Problem, Found]) -> Non
 
 @pytest.fixture(scope="module")
 def numbers(make_problem: Make) -> tuple[Problem, Found]:
-    case = make_problem("regression").changed(families=("linear",), configurations=2, folds=3)
+    case = make_problem("regression").changed(families=("linear",), folds=3)
     return case, case.found()
 
 

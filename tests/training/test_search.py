@@ -27,9 +27,9 @@ WILD = {**GOOD, "learning_rate": 1e30}
 
 
 def case_of(make: Make, task: str, **fields: Any) -> Problem:
-    """Three configurations for classes a and b, with a rung; two for other tasks, without."""
-    few = {} if task == "binary" else {"configurations": 2}
-    return make(task).changed(**{"epochs": 4, "patience": 4, "rung_epochs": 2, **few, **fields})
+    """Three configurations: with a rung for classes a and b, all to the end for other tasks."""
+    rung = 2 if task == "binary" else 4
+    return make(task).changed(**{"epochs": 4, "patience": 4, "rung_epochs": rung, **fields})
 
 
 @pytest.fixture(scope="module")
