@@ -26,6 +26,7 @@ from tidemill.training import bundle, config, dataset, explain, honest, parity
 from tidemill.training.checkpoint import Interrupted, Keeper
 from tidemill.training.config import Config
 from tidemill.training.dataset import Dataset
+from tidemill.training.dependence import dependence
 from tidemill.training.evaluate import Model, importance
 from tidemill.training.examples import examples_of
 from tidemill.training.search import Pool, Search
@@ -99,7 +100,8 @@ def fit_bundle(
     bundle.save_rows(out_dir, data, train_scores)
     shown = examples_of(model, explainer, data)
     groups = _by_group(model, outputs, data, settings.seed)
-    more = {"search": found.record, "groups": groups, "outputs": outputs.to_json()}
+    effects = dependence(model, data, columns, settings.seed)
+    more = {"search": found.record, "groups": groups, "outputs": outputs.to_json(), "dependence": effects}
     bundle.save_card(out_dir, data, spec, report, columns, shown, _told(run, stages), **more)
     bundle.close(out_dir, data, spec, run or {})
     return report
