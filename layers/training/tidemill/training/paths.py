@@ -29,7 +29,8 @@ from tidemill.training.losses import Scale, answer
 
 Array = NDArray[Any]
 
-STEPS = 2  # of a path; the places looked at differ from path to path
+STEPS = (2, 4)  # of a path, at least and at most
+LOOKS = 8  # at places of a path, where it takes no more steps: nets that walk it together look at different places
 STARTS = 512  # of all nets of a model together, by the shares of their parts
 NEAR = 0.01  # standard deviations of the target: values nearer than this have a slope between them, no chord
 
@@ -161,7 +162,8 @@ def _places(paths: tuple[int, int], nets: int) -> Array:
     """Middles of a path's steps, shifted from path to path, and evenly from net to net that walk the same path."""
     shift_us = np.random.default_rng(0).permutation(paths[0] * paths[1]).reshape(paths) + 0.5
     shift_usj = (np.arange(nets) + shift_us[:, :, None] / shift_us.size) / nets
-    place_ustj = (np.arange(STEPS)[:, None] + shift_usj[:, :, None]) / STEPS
+    steps = int(np.clip(LOOKS // nets, *STEPS))
+    place_ustj = (np.arange(steps)[:, None] + shift_usj[:, :, None]) / steps
     return place_ustj.astype(np.float32)
 
 
@@ -192,6 +194,6 @@ def _points(place_ustj: Array, start: jax.Array, end: jax.Array) -> jax.Array:
 
 def _mean_slope(stretch_us: jax.Array, slope: jax.Array, start: jax.Array) -> jax.Array:
     """Slopes [u, s * t, ...] at a path's points, averaged over the path and stretched [u, s, ...]."""
-    slope_ustd = slope.reshape(*start.shape[:2], STEPS, -1)
+    slope_ustd = slope.reshape(*start.shape[:2], -1, start[0, 0].size)
     stretched: jax.Array = (slope_ustd.mean(2) * stretch_us[:, :, None]).reshape(start.shape)
     return stretched
