@@ -58,6 +58,7 @@ def explainer(model: Model, background_bf: Array) -> Explainer:
     raw_bk = model.raw_answers(background_bf)
     answer_bk = model.calibrated(raw_bk)
 
+    @jax.jit  # traced once, for the export and for the proof
     def one(x_f: jax.Array, target_k: jax.Array) -> Explained:
         ends = [some.nets.walk(x_f[None]) for some in paths]
         raw_k = _sum([some.nets.share_q @ end.answer_qbk[:, 0] for some, end in zip(paths, ends, strict=True)])
