@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
-from tests.benchmarks.tables.scores import area, log_loss, scores
+from tests.benchmarks.tables.scores import area, calibration, log_loss, scores
 
 SEEDS = st.integers(0, 2**32)
 
@@ -61,3 +61,16 @@ def test_what_cannot_be_judged_is_refused() -> None:
         area(np.array([True, True]), np.zeros(2))
     with pytest.raises(ValueError, match="no number"):
         scores("regression", np.zeros(2), np.array([0.0, np.nan]))
+
+
+@settings(deadline=None, max_examples=20)
+@given(SEEDS)
+def test_probabilities_that_are_right_err_by_the_floor_and_bent_ones_by_more(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    p_n = chance.beta(0.7, 1.5, 3000)
+    y_n = (chance.random(3000) < p_n).astype(int)
+    right = calibration(y_n, np.stack([1 - p_n, p_n], 1), seed)
+    bent_n = p_n**3
+    bent = calibration(y_n, np.stack([1 - bent_n, bent_n], 1), seed)
+    assert right["ece"] < right["ece_floor"] + 0.02
+    assert bent["ece"] > bent["ece_floor"] + 0.05

@@ -19,6 +19,7 @@ from tests.benchmarks.tables.summary import (
     medians,
     newest,
     pairs,
+    promises,
     rank_of,
     singles,
     standings,
@@ -181,3 +182,16 @@ def test_every_table_is_told_and_kept_only_on_request(
         assert words in told
     tell(rows, keep=True)
     assert results.RESULTS.read_text().count("\n## ") == 7
+
+
+def test_coverage_and_calibration_are_means_over_the_seeds_of_the_own_cells() -> None:
+    rows = [
+        row("homes", 0, "tidemill", 1.0, coverage=0.88),
+        row("homes", 1, "tidemill", 1.0, coverage=0.92),
+        row("mails", 0, "tidemill", 1.0, coverage=0.9, ece=0.03, ece_floor=0.02),
+        row("mails", 0, "linear", 1.0, ece=0.5, ece_floor=0.02),
+    ]
+    homes, mails = promises(rows)
+    assert (homes.seeds, homes.coverage, homes.ece) == (2, pytest.approx(0.9), None)
+    assert homes.noise == pytest.approx(0.02)
+    assert (mails.seeds, mails.ece, mails.floor, mails.noise) == (1, 0.03, 0.02, None)

@@ -138,7 +138,9 @@ class Population:
 
     def start(self) -> State:
         """Fresh members."""
-        return start(self.kind, self.seen, self.ground.groups, [int(some["width"]) for some in self.settings])
+        return start(
+            self.kind, [self.seen] * self.copies, self.ground.groups, [int(some["width"]) for some in self.settings]
+        )
 
     def train(self, state: State | None = None, knobs: Knobs | None = None, **more: Any) -> State:
         """Train to the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -110,7 +111,7 @@ def test_the_worse_are_given_up_at_the_first_rung_by_their_held_loss(all_found: 
         tried = [trial for trial in all_found["binary"].record["trials"] if trial["family"] == name]
         stopped = [trial for trial in tried if trial["state"] == STOPPED]
         going = [trial for trial in tried if trial["state"] != STOPPED]
-        assert len(going) == kept_of(name, len(tried))
+        assert len(going) == kept_of(name, len(tried), folds=1)
         assert all(len(trial["rungs"]) == 1 and len(trial["curve"]) == 2 for trial in stopped)
         assert all(len(trial["curve"]) == 4 for trial in going)
         if stopped:
@@ -128,6 +129,18 @@ def test_giving_up_others_changes_nothing_for_those_who_go_on(make_problem: Make
             found = [entry["validation_loss"] for entry in trial["curve"]]
             expected = [entry["validation_loss"] for entry in straight[trial["id"]]["curve"]]
             assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_a_fold_holds_out_tells_its_members_nothing_of_the_target(make_problem: Make) -> None:
+    case = make_problem("regression").changed(folds=3, families=("tabm",))
+    held = case.pool.folds[0][1]
+    other_n = case.y_n.copy()
+    other_n[held] = other_n[held][::-1] * 3
+    seen, changed = (some.search()._seen("tabm") for some in (case, dataclasses.replace(case, y_n=other_n)))
+    assert len(seen) == 3
+    assert np.array_equal(seen[0].edges_mt, changed[0].edges_mt)
+    assert not np.array_equal(seen[1].edges_mt, changed[1].edges_mt)
+    assert {some.numbers for some in (*seen, *changed)} == {seen[0].numbers}
 
 
 def test_one_configuration_or_a_short_run_needs_no_rung(make_problem: Make) -> None:

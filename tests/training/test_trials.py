@@ -68,8 +68,9 @@ def test_a_fixed_learning_rate_is_taken_at_its_word_whatever_the_optimizer(make_
 
 def test_no_more_are_kept_than_were_tried() -> None:
     for name in FAMILIES:
-        assert [trials.kept_of(name, 1), trials.kept_of(name, 0)] == [1, 0]
-        assert trials.kept_of(name, 1000) == trials.KEPT[name]
+        for folds, kept in ((1, trials.KEPT), (4, trials.KEPT_FOLDED)):
+            assert [trials.kept_of(name, 1, folds), trials.kept_of(name, 0, folds)] == [1, 0]
+            assert trials.kept_of(name, 1000, folds) == kept[name]
 
 
 def test_knobs_stand_in_the_order_of_the_trials() -> None:

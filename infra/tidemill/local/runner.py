@@ -198,7 +198,7 @@ class Runner:
         return {
             **{name: os.environ[name] for name in INHERITED if name in os.environ},
             "TMPDIR": str(work),
-            "JAX_COMPILATION_CACHE_DIR": str(self.folder.compiled),
+            "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(self.folder.compiled),
             "TIDEMILL_LOG_STREAM": str(job["container"].get("logStreamName", "")),
             "PYTHONPATH": os.pathsep.join(catalogue.python_path if catalogue else ()),
             "PYTHONUNBUFFERED": "1",

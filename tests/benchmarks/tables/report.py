@@ -22,6 +22,7 @@ from tables.summary import (
     medians,
     newest,
     pairs,
+    promises,
     singles,
     standings,
 )
@@ -51,6 +52,7 @@ def tell(rows: Iterable[dict[str, Any]], *, any_code: bool = False, keep: bool =
             _errors(errors, rows, measure, words, keep, f"{ABOUT} Versions: {versions}.")
             _standings(errors, words, keep)
             _pairs(errors, words, keep)
+    _promises(rows, keep)
     _costs(rows, keep)
 
 
@@ -107,8 +109,29 @@ def _pairs(errors: Errors, words: str, keep: bool) -> None:
     record(f"Real tables: {OURS} against {LINEAR} by {words}", header, lines, notes=notes, keep=keep)
 
 
+def _promises(rows: list[Row], keep: bool) -> None:
+    """(d) Whether intervals, sets and probabilities keep their word."""
+    found = sorted(promises(rows), key=lambda promise: _place(promise.set))
+    if not found:
+        return
+
+    def shown(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    lines = [
+        [p.set, p.seeds, shown(p.coverage, ".1%"), shown(p.noise, ".1%"), shown(p.ece, ".3f"), shown(p.floor, ".3f")]
+        for p in found
+    ]
+    notes = (
+        "Of the test rows. Intervals for numbers, sets for classes, both asked for 90 %; a set of few classes may have"
+        " to hold more. The floor is what probabilities that are right show on as many rows."
+    )
+    header = ["set", "seeds", "coverage", "standard error", "calibration error", "its floor"]
+    record(f"Real tables: what {OURS} says of its own errors", header, lines, notes=notes, keep=keep)
+
+
 def _costs(rows: list[Row], keep: bool) -> None:
-    """(d) What a fit costs."""
+    """(e) What a fit costs."""
     lines = [
         [model, cells, *(f"{value:.2f}" for value in spent[:-1]), f"{spent[-1]:.0f}"]
         for model, (cells, *spent) in medians(rows, SPENT).items()

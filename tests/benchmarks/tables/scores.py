@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+BINS, DRAWS = 15, 200
 EPSILON = float(np.finfo(np.float32).eps)  # probabilities are kept this far from 0, whoever gave them
 
 
@@ -43,3 +44,21 @@ def area(truth_n: Array, score_n: Array) -> float:
     if not positives or not others or not len(levels):
         raise ValueError("the test rows have one class only")
     return float((rank[place_n][truth_n].sum() - positives * (positives + 1) / 2) / (positives * others))
+
+
+def calibration(y_n: Array, p_nk: Array, seed: int) -> dict[str, float]:
+    """`ece`, the expected calibration error, and `ece_floor`, what probabilities that are right show by chance.
+
+    Bins of equally many rows; of the second of two classes, of the most probable of many (arXiv 1706.04599).
+    """
+    two = p_nk.shape[1] == 2
+    score_n = p_nk[:, 1] if two else p_nk.max(1)
+    hit_n = y_n == 1 if two else p_nk.argmax(1) == y_n
+    bins = np.array_split(np.argsort(score_n, kind="stable"), BINS)
+    rng = np.random.default_rng(seed)
+
+    def error(came_n: Array) -> float:
+        return float(sum(abs((came_n[rows] - score_n[rows]).sum()) for rows in bins) / len(y_n))
+
+    chance = [error(rng.random(len(y_n)) < score_n) for _ in range(DRAWS)]
+    return {"ece": error(hit_n), "ece_floor": float(np.mean(chance))}

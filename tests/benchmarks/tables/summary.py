@@ -168,6 +168,39 @@ def pairs(errors: Errors, other: str = LINEAR) -> list[Pair]:
     return found
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What Tidemill's answers on one set said of themselves, over the seeds: means; None where nothing was said."""
+
+    set: str
+    seeds: int
+    coverage: float | None  # of intervals or sets for 90 %
+    noise: float | None  # the standard error of the mean coverage
+    ece: float | None  # expected calibration error of the probabilities
+    floor: float | None  # the same of right probabilities, by chance
+
+
+def promises(rows: Iterable[Row], model: str = OURS) -> list[Promise]:
+    """Coverage and calibration, set by set; sets whose cells tell of neither are left out."""
+    by_set: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["model"] == model and ("coverage" in row or "ece" in row):
+            by_set.setdefault(row["set"], []).append(row)
+
+    def mean(found: list[Row], key: str) -> float | None:
+        told = [row[key] for row in found if key in row]
+        return statistics.fmean(told) if told else None
+
+    def noise(found: list[Row]) -> float | None:
+        told = [row["coverage"] for row in found if "coverage" in row]
+        return statistics.stdev(told) / math.sqrt(len(told)) if len(told) > 1 else None
+
+    return [
+        Promise(name, len(found), mean(found, "coverage"), noise(found), mean(found, "ece"), mean(found, "ece_floor"))
+        for name, found in by_set.items()
+    ]
+
+
 def medians(rows: Iterable[Row], keys: Iterable[str]) -> dict[str, list[float]]:
     """For each model the median of each key over its cells, and how many there are."""
     by_model: dict[str, list[Row]] = {}

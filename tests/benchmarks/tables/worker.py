@@ -17,9 +17,10 @@ from typing import Any
 
 from tables.peers import PEERS
 from tables.rows import Array, Rows
-from tables.scores import scores
+from tables.scores import calibration, scores
 
 OURS, ENSEMBLE = "tidemill", "autogluon"
+LEVEL = 0.9  # of intervals and sets
 
 
 def cpu_s() -> float:
@@ -28,10 +29,14 @@ def cpu_s() -> float:
     return sum(item.ru_utime + item.ru_stime for item in used)
 
 
-def tidemill(dataset: Path, seed: int, settings: dict[str, Any]) -> Array:
-    """Train as the job does, then answer as the Predict function does: from the bundle alone."""
+def tidemill(dataset: Path, seed: int, settings: dict[str, Any]) -> tuple[Array, dict[str, float]]:
+    """Train as the job does, then answer as the Predict function does: from the bundle alone.
+
+    Beside the answers: the share of test rows whose truth lies in what is asked for at LEVEL, where it offers that.
+    """
     from tidemill.core.prepare import load_split, read_schema
     from tidemill.core.spec import Spec
+    from tidemill.serving import doubt
     from tidemill.serving.predictor import Predictor
     from tidemill.training.fit import fit_bundle
 
@@ -43,8 +48,19 @@ def tidemill(dataset: Path, seed: int, settings: dict[str, Any]) -> Array:
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
         fit_bundle(dataset, spec, bundle)
-        answers: Array = Predictor.load(bundle).predict_columns(load_split(dataset, "test")[0])
-    return answers
+        predictor = Predictor.load(bundle)
+        columns, target, _ = load_split(dataset, "test")
+        answers: Array = predictor.predict_columns(columns)
+        if predictor.outputs is None or LEVEL not in predictor.outputs.offered:
+            return answers, {}
+        asked = "interval" if predictor.task == "regression" else "label_set"
+        rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        found = doubt.predict(predictor, rows, **{asked: LEVEL})
+    if asked == "interval":
+        held = [item["low"] <= truth <= item["high"] for item, truth in zip(found, target.tolist(), strict=True)]
+    else:
+        held = [truth in item["set"] for item, truth in zip(found, target.tolist(), strict=True)]
+    return answers, {"coverage": sum(held) / len(held)}
 
 
 def autogluon(rows: Rows, seed: int, limit_s: float) -> Array:
@@ -76,16 +92,18 @@ def run(model: str, dataset: Path, seed: int, limit_s: float, settings: dict[str
         model
     ) or PEERS[model][1:]
     importlib.import_module(module)
-    began, used = time.monotonic(), cpu_s()
+    began, used, kept = time.monotonic(), cpu_s(), {}
     if model == OURS:
-        answers = tidemill(dataset, seed, settings)
+        answers, kept = tidemill(dataset, seed, settings)
     elif model == ENSEMBLE:
         answers = autogluon(rows, seed, limit_s)
     else:
         answers = PEERS[model][0](rows, seed)
     spent = {"fit_cpu_s": round(cpu_s() - used, 3), "fit_wall_s": round(time.monotonic() - began, 3)}
+    if not rows.regression:
+        kept |= calibration(rows.y["test"], answers, seed)
     return {
-        **{"task": rows.task, **scores(rows.task, rows.y["test"], answers), **spent},
+        **{"task": rows.task, **scores(rows.task, rows.y["test"], answers), **kept, **spent},
         **{"fitted": len(rows.y_fitted), "tested": len(rows.y["test"])},
         "version": _version(package) if package else "",
     }

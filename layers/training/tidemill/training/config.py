@@ -20,10 +20,11 @@ from tidemill.training.optimizers import FULL_BATCH
 # Rows below which a batch size is used: many small steps on little data, few large ones on much.
 BATCH_SIZES = ((1_500, 32), (6_000, 64), (30_000, 128), (200_000, 256), (1_000_000, 512))
 LARGEST_BATCH = 1024
-FOLDS = 5
-FOLDED_ROWS = 1_500  # below, rows are too few to give some of them to validation alone
+FOLDS = 4
+FOLDED_ROWS = 20_000  # below, rows are too few to give some of them to validation alone
 TRIED = {"linear": 8, "mlp": 16, "tabm": 6}  # configurations at first; what a family's epoch costs decides
 KEPT = {"linear": 2, "mlp": 4, "tabm": 2}  # of them that are trained to the end
+KEPT_FOLDED = {"linear": 2, "mlp": 2, "tabm": 1}  # where each of them is trained once for every fold
 RUNG_EPOCHS = 8  # after which the rest is given up
 SEARCHED_ROWS = 200_000  # rows * epochs of the first rung: large data tells configurations apart in fewer epochs
 CLIP_NORM = 1.0  # gradients longer than this are shortened, so that one odd batch cannot ruin a member

@@ -22,7 +22,7 @@ from tidemill.core.prepare import load_groups
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
-from tidemill.training import bundle, config, dataset, explain, honest, parity
+from tidemill.training import bundle, config, dataset, devices, explain, honest, parity
 from tidemill.training.checkpoint import Interrupted, Keeper
 from tidemill.training.config import Config
 from tidemill.training.dataset import Dataset
@@ -76,6 +76,7 @@ def fit_bundle(
     `run` names what the bundle belongs to: model, run, dataset, fingerprint.
     """
     stages = Stages(progress)
+    devices.use_cores()
     config.use_compilation_cache(None)
     stages.enter("features", "reading the dataset and fitting the features")
     data = dataset.load(dataset_dir, spec)

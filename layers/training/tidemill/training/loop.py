@@ -10,8 +10,8 @@ Axes: g groups, c configurations, n rows, b batch rows, v rows looked at, j nets
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tidemill.training import batches
 from tidemill.training.batches import LOOK, Group, Plan, Rows
+from tidemill.training.devices import Placement
 from tidemill.training.dropout import dropper, fold
 from tidemill.training.families import Drop, Net, Weights, keep
 from tidemill.training.losses import Scale, answer, primary_losses, row_losses, watched
@@ -29,6 +30,7 @@ from tidemill.training.optimizers import Knobs, Optimizer
 from tidemill.training.schedules import factor
 
 Array = NDArray[Any]
+TREES = ("weights", "moments", "average", "best")  # of a state
 AVERAGED = 2.0  # epochs over which weights are averaged
 
 
@@ -99,8 +101,13 @@ def train(
 ) -> State:
     """Train until every member has stalled, the epochs are over or `until` is reached; the best weights are in `best`.
 
-    `before_chunk` may raise to stop: the state is whole then.
+    `before_chunk` may raise to stop: the state is whole then. The trees of the state end up as NumPy arrays.
     """
+    placement = Placement.of(*state.best_loss.shape)
+    for tree in TREES:
+        setattr(state, tree, placement.members(getattr(state, tree)))
+    knobs_c, rows, scale = (placement.everywhere(tree) for tree in (knobs_c, ground.rows, ground.scale))
+    ground = replace(ground, rows=rows, scale=scale)
     held_gv = batches.looked([group.held for group in ground.groups], ground.padding)
     most = held_gv.shape[1]
     seen_gv = batches.filled([group.train[:most] for group in ground.groups], most, ground.padding)
@@ -126,16 +133,19 @@ def train(
             state.chunk = chunk + 1
         _finish_epoch(kind, ground, state, held_gv, seen_gv)
         after_epoch(state)
+    for tree in TREES:
+        setattr(state, tree, jax.device_get(getattr(state, tree)))
     return state
 
 
-def start(kind: Kind, seen: Any, groups: list[Group], widths: list[int]) -> State:
-    """Fresh members. Drawn in NumPy: nothing to compile."""
+def start(kind: Kind, seen_g: Sequence[Any], groups: list[Group], widths: list[int]) -> State:
+    """Fresh members. Drawn in NumPy: nothing to compile. `seen_g` is what the family found in each group's rows."""
 
-    def drawn(group: Group, place: int) -> Weights:
+    def drawn(group: Group, seen: Any, place: int) -> Weights:
         return kind.net.init(np.random.default_rng((*group.seed, 1 << 20, place)), widths[place], seen)
 
-    members = [[drawn(group, place) for place in range(len(widths))] for group in groups]
+    pairs = zip(groups, seen_g, strict=True)
+    members = [[drawn(group, seen, place) for place in range(len(widths))] for group, seen in pairs]
     shape = (len(groups), len(widths))
     flat = [member for row in members for member in row]
     weights = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*shape, *leaves[0].shape), *flat)

@@ -25,12 +25,11 @@ from tidemill.training.checkpoint import Interrupted, Keeper, Saved, named, rest
 from tidemill.training.config import Config
 from tidemill.training.evaluate import Part, in_blocks
 from tidemill.training.families import family
-from tidemill.training.loop import Field, Kind, Pace, State, start, train
+from tidemill.training.loop import TREES, Field, Kind, Pace, State, start, train
 from tidemill.training.losses import Scale
 from tidemill.training.trials import BLENDED, KEPT_ON, Trial, kept_of, knobs_of, trials_of
 
 Array = NDArray[Any]
-TREES = ("weights", "moments", "average", "best")
 COPIES = 4  # small nets from different seeds, where no folds make several of each configuration
 
 
@@ -86,7 +85,7 @@ class Search:
     epochs: int = 0  # of all families, for the progress
     programs: set[tuple[Any, ...]] = field(default_factory=set)  # family and shapes that were compiled for
     share: int = 0  # percent of the way that was told last: early ends leap ahead, folds begin anew, none goes back
-    looks: dict[str, Any] = field(default_factory=dict)  # what families found in the training rows
+    looks: dict[str, list[Any]] = field(default_factory=dict)  # what families found in the training rows
 
     def run(self) -> Found:
         """Train all families, blend; raises Interrupted once `stop` is true, and DIVERGED where nothing learned."""
@@ -105,7 +104,7 @@ class Search:
         line = self.lines.get(name) or self._begin(name)
         if line.finished:
             return
-        config, keep = self.config, kept_of(name, len(self.trials[name]))
+        config, keep = self.config, self._kept(name)
         if line.rung == 0 and line.halves:
             self._train(line, config.rung_epochs)
             self._halve(line, keep)
@@ -116,15 +115,19 @@ class Search:
     def _begin(self, name: str) -> Line:
         made = family(name)
         trials = self.trials[name] = trials_of(made, self.config, len(self.pool.y_n))
-        halves = len(trials) > kept_of(name, len(trials)) and self.config.rung_epochs < self.config.epochs
+        halves = len(trials) > self._kept(name) and self.config.rung_epochs < self.config.epochs
         alive = list(range(len(trials)))
         line = Line(name, alive, self._fresh(name, alive, 1 if halves else None), 0, halves)
         self.lines[name] = line
         return line
 
+    def _kept(self, name: str) -> int:
+        return kept_of(name, len(self.trials[name]), len(self.pool.folds))
+
     def _fresh(self, name: str, alive: list[int], groups: int | None) -> State:
         widths = [int(self.trials[name][at].settings["width"]) for at in alive]
-        return start(self._kind(name), self._seen(name), self._groups(name)[:groups], widths)
+        fresh = self._groups(name)[:groups]
+        return start(self._kind(name), self._seen(name)[: len(fresh)], fresh, widths)
 
     def _train(self, line: Line, until: int) -> None:
         """Train the line's population until an epoch, saving now and then."""
@@ -177,17 +180,20 @@ class Search:
 
     # --- what a family trains on ------------------------------------------------------------------------------------
 
-    def _seen(self, name: str) -> Any:
+    def _seen(self, name: str) -> list[Any]:
+        """What the family finds in the training rows of every group, whose held rows it does not see."""
         if name not in self.looks:
-            fitted = self.pool.folds[0][0] if len(self.pool.folds) == 1 else np.arange(len(self.pool.y_n))
-            y_n = self.pool.y_n[fitted] if len(self.pool.folds) == 1 else None
-            self.looks[name] = family(name).look(self.pool.x_nf[fitted], y_n, self.config.outputs)
+            pool, outputs, look = self.pool, self.config.outputs, family(name).look
+            like = look(pool.x_nf, None, outputs)
+            by_fold = [look(pool.x_nf[rows], pool.y_n[rows], outputs, like) for rows, _ in pool.folds]
+            copies = len(self._groups(name)) // len(pool.folds)
+            self.looks[name] = [seen for seen in by_fold for _ in range(copies)]
         return self.looks[name]
 
     def _kind(self, name: str) -> Kind:
         config, width = self.config, dict(self.config.fixed).get("width")
         net = family(name).net(
-            config.features, config.outputs, self._seen(name), config.members, int(width) if width else None
+            config.features, config.outputs, self._seen(name)[0], config.members, int(width) if width else None
         )
         return Kind(net, config.task, config.log1p, config.loss, config.optimizer, config.schedule)
 

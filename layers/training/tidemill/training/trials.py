@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tidemill.training.config import CLIP_NORM, KEPT, TRIED, Config
+from tidemill.training.config import CLIP_NORM, KEPT, KEPT_FOLDED, TRIED, Config
 from tidemill.training.families import Family
 from tidemill.training.optimizers import Knobs, rate_scale
 
@@ -63,9 +63,9 @@ def trials_of(family: Family, config: Config, rows: int) -> list[Trial]:
     return [Trial(f"{family.NAME}-{at + 1}", family.NAME, settings) for at, settings in enumerate(found[:wanted])]
 
 
-def kept_of(family: str, trials: int) -> int:
+def kept_of(family: str, trials: int, folds: int) -> int:
     """How many configurations are trained to the end."""
-    return min(KEPT[family], trials)
+    return min((KEPT if folds == 1 else KEPT_FOLDED)[family], trials)
 
 
 def knobs_of(trials: list[Trial], momentum: float) -> Knobs:

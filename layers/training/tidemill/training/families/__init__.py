@@ -54,10 +54,11 @@ class Family(Protocol):
     NAME: str
     DESCRIPTION: str  # one line, for the card
 
-    def look(self, x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int) -> Any:
+    def look(self, x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int, like: Any = None) -> Any:
         """What the net must know of the training rows: a pytree of arrays, constant in training.
 
-        `y_n` is given where all of these rows are trained on and none is held out.
+        `y_n` is given where all of these rows are trained on and none is held out. `like` is what was found in all
+        rows of the search: nets of several folds differ in values, not in shapes.
         """
 
     def net(self, features: int, outputs: int, seen: Any, members: int | None, width: int | None) -> Net:

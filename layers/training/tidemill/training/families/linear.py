@@ -56,7 +56,7 @@ class Linear:
         return entered
 
 
-def look(x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int) -> None:
+def look(x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int, like: Any = None) -> None:
     """A linear model needs to know nothing before."""
 
 

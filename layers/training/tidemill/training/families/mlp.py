@@ -104,7 +104,7 @@ def live_units(width: int, widths: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(min(some, most) for some, most in zip(wanted, widths, strict=True))
 
 
-def look(x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int) -> None:
+def look(x_nf: NDArray[Any], y_n: NDArray[Any] | None, classes: int, like: Any = None) -> None:
     """This net needs to know nothing before."""
 
 

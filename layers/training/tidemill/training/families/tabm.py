@@ -184,10 +184,9 @@ def encode(number_bm: jax.Array, edges_mt: jax.Array) -> jax.Array:
 LARGE = 1e3  # bins' widths that a number may lie beyond the training rows
 
 
-def look(x_nf: Array, y_n: Array | None, classes: int) -> Seen:
-    """Find the numbers among the features, and where to cut them."""
-    distinct = [np.unique(x_nf[:, f]) for f in range(x_nf.shape[1])]
-    numbers = tuple(f for f, values in enumerate(distinct) if len(values) > FEW)
+def look(x_nf: Array, y_n: Array | None, classes: int, like: Seen | None = None) -> Seen:
+    """Find the numbers among the features, if they are not known, and where to cut them."""
+    numbers = like.numbers if like else tuple(f for f, x_n in enumerate(x_nf.T) if len(np.unique(x_n)) > FEW)
     edges_mt = np.full((len(numbers), BINS + 1), BEYOND, np.float32)
     for row, f in zip(edges_mt, numbers, strict=True):
         found = bins.edges(x_nf[:, f], y_n, classes, BINS)
