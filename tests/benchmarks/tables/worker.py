@@ -54,7 +54,8 @@ def tidemill(dataset: Path, seed: int, settings: dict[str, Any]) -> tuple[Array,
         if predictor.outputs is None or LEVEL not in predictor.outputs.offered:
             return answers, {}
         asked = "interval" if predictor.task == "regression" else "label_set"
-        rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        cells = [[None if value != value else value for value in values.tolist()] for values in columns.values()]
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
         found = doubt.predict(predictor, rows, **{asked: LEVEL})
     if asked == "interval":
         held = [item["low"] <= truth <= item["high"] for item, truth in zip(found, target.tolist(), strict=True)]
