@@ -124,7 +124,7 @@ class Population:
         pool = self.case.pool
         made = [batches.Group(*pool.folds[0], (self.seed, 0, turn)) for turn in range(self.copies)]
         scale = losses.scale_of(pool.y_n, log1p=self.case.config.log1p)
-        rows = batches.on_device(pool.x_nf, pool.y_n, np.ones(len(pool.y_n), np.float32))
+        rows = batches.on_device(pool.x_n, pool.y_n, np.ones(len(pool.y_n), np.float32))
         steps = -(-len(pool.folds[0][0]) // (self.batch * self.chunks))
         return Field(rows, scale, made, batches.Plan(self.batch, steps, self.chunks))
 

@@ -58,12 +58,12 @@ def test_all_rows_at_once_are_one_step_in_one_chunk(rows: int, weights: int) -> 
 def test_rows_on_the_device_stay_in_order_with_weightless_ones_behind() -> None:
     x_nf, w_n = np.random.default_rng(0).normal(size=(5, 3)), np.array([1.0, 2.0, 0.5, 1.0, 1.0])
     rows = batches.on_device(x_nf, np.arange(5), w_n)
-    assert np.allclose(rows.x_nf[:5], x_nf)
+    assert np.allclose(rows.x_n[:5], x_nf)
     assert rows.y_n[:5].tolist() == [0, 1, 2, 3, 4]
     assert np.array_equal(rows.w_n[:5], w_n.astype(np.float32))
     assert len(rows.y_n) > 5
     assert not np.asarray(rows.w_n[5:]).any()
-    assert (rows.x_nf.dtype, rows.y_n.dtype) == (np.float32, np.int32)
+    assert (rows.x_n.dtype, rows.y_n.dtype) == (np.float32, np.int32)
     assert batches.on_device(x_nf, np.arange(5.0), w_n).y_n.dtype == np.float32
 
 

@@ -110,7 +110,7 @@ def test_padding_rows_teach_nothing_and_are_not_watched(make_problem: Make, task
     plain = case.ground.rows
     size = len(case.case.y_n)
     assert len(plain.y_n) > size
-    wild = plain._replace(x_nf=plain.x_nf.at[size:].set(1e3), y_n=plain.y_n.at[size:].set(0))
+    wild = plain._replace(x_n=plain.x_n.at[size:].set(1e3), y_n=plain.y_n.at[size:].set(0))
     first = case.train()
     ground = loop.Field(wild, case.ground.scale, case.ground.groups, case.ground.cut)
     second = loop.train(case.kind, case.knobs, ground, case.pace, case.start())
@@ -135,7 +135,7 @@ def test_a_row_of_weight_two_counts_as_the_row_twice(make_problem: Make) -> None
     twice = np.random.default_rng(0).choice(train, 40, replace=False)
     weight_n = np.ones(len(pool.y_n), np.float32)
     weight_n[twice] = 2.0
-    heavy = batches.on_device(pool.x_nf, pool.y_n, weight_n)
+    heavy = batches.on_device(pool.x_n, pool.y_n, weight_n)
 
     def trained(rows: Any, train: Any) -> State:
         groups = [batches.Group(train, weighed.ground.groups[0].held, (0, 0, 0))]
@@ -152,11 +152,11 @@ def test_what_is_watched_is_what_is_trained_weighed_alike(make_problem: Make, lo
     case = members(make_problem("regression").changed(loss=loss), family="linear", pace=Pace(2, 2))
     pool, held = case.case.pool, case.ground.groups[0].held
     weight_n = np.random.default_rng(0).uniform(0.1, 5, len(pool.y_n)).astype(np.float32)
-    rows = batches.on_device(pool.x_nf, pool.y_n, weight_n)
+    rows = batches.on_device(pool.x_n, pool.y_n, weight_n)
     ground = loop.Field(rows, case.ground.scale, case.ground.groups, case.ground.cut)
     state = loop.train(case.kind, case.knobs, ground, case.pace, case.start())
     average = jax.tree.map(lambda leaf: leaf[0, :1], state.average)
-    answer_nk = in_blocks(case.kind, average, case.ground.scale, pool.x_nf[held])
+    answer_nk = in_blocks(case.kind, average, case.ground.scale, pool.x_n[held])
     told = loss_of("regression", pool.y_n[held], answer_nk, loss, weight_n[held])
     assert state.curve[-1][1][0][0] == pytest.approx(told, rel=1e-5)
 
@@ -283,7 +283,7 @@ def descended(case: Population, epochs: int) -> tuple[Any, Any]:
     """Weights and their running average by NumPy: gradient descent on the mean squared error, in float64."""
     pool, scale = case.case.pool, case.ground.scale
     train = pool.folds[0][0]
-    x_nf = np.c_[pool.x_nf[train].astype(np.float64), np.ones(len(train))]
+    x_nf = np.c_[pool.x_n[train].astype(np.float64), np.ones(len(train))]
     target_n = (pool.y_n[train] - float(scale.mean)) / float(scale.std)
     w_f, average_f = np.zeros(x_nf.shape[1]), np.zeros(x_nf.shape[1])
     for turn in range(epochs):

@@ -2,7 +2,7 @@
 
 The last row is always padding and weighs nothing; index lists are filled up with it.
 
-Axes: n rows, f features, g groups (a fold and a seed: members that see the same batches), v rows looked at.
+Axes: n rows, g groups (a fold and a seed: members that see the same batches), v rows looked at.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill.training import inputs
+from tidemill.training.inputs import Inputs
+
 Array = NDArray[Any]
 
 LOOK = 1024  # rows a validation pass takes at once
@@ -22,9 +25,9 @@ CHUNK_WORK = 5e9  # rows * weights between two looks at stop(): a second or two 
 
 
 class Rows(NamedTuple):
-    """Features, targets (class numbers or raw values) and weights (0 for padding) on the device."""
+    """Inputs, targets (class numbers or raw values) and weights (0 for padding) on the device."""
 
-    x_nf: Any
+    x_n: Any  # a pytree, see inputs
     y_n: Any
     w_n: Any
 
@@ -66,12 +69,12 @@ def plan(rows: int, batch: int, weights: int) -> Plan:
     return Plan(batch, -(-steps // chunks), chunks)
 
 
-def on_device(x_nf: Array, y_n: Array, w_n: Array) -> Rows:
+def on_device(x_n: Inputs, y_n: Array, w_n: Array) -> Rows:
     """Put rows on the device, bucketed, with at least one weightless row behind them."""
     extra = bucket(len(y_n) + 1) - len(y_n)
     kind = np.float32 if y_n.dtype.kind == "f" else np.int32
     rows = Rows(
-        np.pad(x_nf.astype(np.float32, copy=False), ((0, extra), (0, 0))),
+        inputs.filled(x_n, extra),
         np.pad(y_n.astype(kind), (0, extra), mode="edge"),
         np.pad(w_n.astype(np.float32), (0, extra)),
     )

@@ -22,13 +22,13 @@ Array = NDArray[Any]
 LIBRARIES = ("jax", "flax", "optax", "numpy", "onnx", "onnxruntime")
 
 
-def save_graphs(folder: Path, model: Model, explainer: explain.Explainer) -> None:
+def save_graphs(folder: Path, model: Model, explainer: explain.Explainer, features: int) -> None:
     """Write model.onnx, explain.onnx and the weights they share. A folder that is written to is no bundle any more."""
     from tidemill.training import export
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / manifest.NAME).unlink(missing_ok=True)
-    x, target = f"batch, {model.features}", f"batch, {model.outputs}"
+    x, target = f"batch, {features}", f"batch, {model.outputs}"
     named = ("value", "spread") if model.spread else ("value",) if model.task == "regression" else ("probabilities",)
     predicting = export.to_onnx(_answering(model), {"x": x}, named)
     explaining = export.to_onnx(

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tidemill.core.calibration import Calibration
 from tidemill.core.features import Program
 from tidemill.core.metrics import row_losses
-from tidemill.training import calibrate
+from tidemill.training import calibrate, inputs
 from tidemill.training.families import Weights
+from tidemill.training.inputs import Inputs
 from tidemill.training.loop import Kind, predict
 from tidemill.training.losses import Scale
 from tidemill.training.spread import Spread
@@ -58,32 +59,27 @@ class Model:
         return self.parts[0].kind.task
 
     @property
-    def features(self) -> int:
-        """The width of the input."""
-        return self.parts[0].kind.net.features
-
-    @property
     def outputs(self) -> int:
         """The width of an answer: classes, or 1."""
         return self.parts[0].kind.net.outputs
 
-    def raw(self, x_bf: jax.Array) -> jax.Array:
+    def raw(self, x_b: Inputs) -> jax.Array:
         """The average of the parts by their shares [b, k], as they were trained."""
-        shared = [part.share * predict(part.kind, part.weights, self.scale, x_bf) for part in self.parts]
+        shared = [part.share * predict(part.kind, part.weights, self.scale, x_b) for part in self.parts]
         total: jax.Array = sum(shared[1:], start=shared[0])
         return total
 
-    def predict(self, x_bf: jax.Array) -> jax.Array:
+    def predict(self, x_b: Inputs) -> jax.Array:
         """Calibrated probabilities [b, k] or values [b, 1]; pure, to be compiled, differentiated and exported."""
-        return calibrate.apply(self.calibration, self.raw(x_bf))
+        return calibrate.apply(self.calibration, self.raw(x_b))
 
-    def answers(self, x_nf: Array) -> Array:
+    def answers(self, x_n: Inputs) -> Array:
         """The same for any number of rows."""
-        return self.calibrated(self.raw_answers(x_nf))
+        return self.calibrated(self.raw_answers(x_n))
 
-    def raw_answers(self, x_nf: Array) -> Array:
+    def raw_answers(self, x_n: Inputs) -> Array:
         """`raw` for any number of rows."""
-        shared = [part.share * in_blocks(part.kind, part.weights, self.scale, x_nf) for part in self.parts]
+        shared = [part.share * in_blocks(part.kind, part.weights, self.scale, x_n) for part in self.parts]
         total: Array = sum(shared[1:], start=shared[0])
         return total
 
@@ -92,20 +88,21 @@ class Model:
         found: Array = self.calibration.apply(raw_nk).astype(np.float32)
         return found
 
-    def losses(self, x_nf: Array, y_n: Array) -> Array:
+    def losses(self, x_n: Inputs, y_n: Array) -> Array:
         """The loss of each row in the task's primary measure."""
-        return row_losses(self.task, y_n, self.answers(x_nf))
+        return row_losses(self.task, y_n, self.answers(x_n))
 
 
-def in_blocks(kind: Kind, weights: Weights, scale: Scale, x_nf: Array) -> Array:
+def in_blocks(kind: Kind, weights: Weights, scale: Scale, x_n: Inputs) -> Array:
     """Answers of members [m, ...] together, for any number of rows: blocks of one shape, full float32 precision."""
-    filled_nf = np.pad(x_nf, ((0, -len(x_nf) % BLOCK), (0, 0)))
+    rows = inputs.count(x_n)
+    filled_n = inputs.filled(x_n, -rows % BLOCK)
     with jax.default_matmul_precision("highest"):
         blocks = [
-            np.asarray(_answers(kind, weights, scale, filled_nf[at : at + BLOCK]))
-            for at in range(0, len(filled_nf), BLOCK)
+            np.asarray(_answers(kind, weights, scale, inputs.taken(filled_n, slice(at, at + BLOCK))))
+            for at in range(0, inputs.count(filled_n), BLOCK)
         ]
-    return np.concatenate(blocks)[: len(x_nf)]
+    return np.concatenate(blocks)[:rows]
 
 
 _answers = partial(jax.jit, static_argnames=("kind",))(predict)

@@ -22,7 +22,7 @@ from tidemill.core.prepare import load_groups
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
-from tidemill.training import bundle, config, dataset, devices, explain, honest, parity
+from tidemill.training import bundle, config, dataset, devices, explain, honest, inputs, parity
 from tidemill.training.checkpoint import Interrupted, Keeper
 from tidemill.training.config import Config
 from tidemill.training.dataset import Dataset
@@ -92,7 +92,7 @@ def fit_bundle(
     columns = importance(model, data.test.x_nf, data.test.y_n, data.program, settings.seed)
     stages.enter("exporting", "writing model.onnx and explain.onnx")
     explainer = explain.explainer(model, explain.background(data.train.x_nf, train_scores, settings.seed))
-    bundle.save_graphs(out_dir, model, explainer)
+    bundle.save_graphs(out_dir, model, explainer, settings.features)
     stages.enter("proving", "comparing the exported files with the trained model")
     real = np.concatenate([data.test.x_nf, data.validation.x_nf, data.train.x_nf])
     proof = parity.prove(out_dir, model, explainer, data.program, real)
@@ -110,11 +110,11 @@ def fit_bundle(
 
 def _prepared(data: Dataset, spec: Spec) -> tuple[Pool, Config]:
     """Training and validation rows in one pool, and how they are divided."""
-    x_nf = np.concatenate([data.train.x_nf, data.validation.x_nf])
+    x_n = inputs.joined([data.train.x_nf, data.validation.x_nf])
     y_n = np.concatenate([data.train.y_n, data.validation.y_n])
     settings = config.resolve(spec, data.schema, rows=len(y_n), features=data.program.width)
     hashes_n = np.concatenate([data.train.hashes, data.validation.hashes])
-    return Pool(x_nf, y_n, folds_of(len(data.train.y_n), hashes_n, settings.folds)), settings
+    return Pool(x_n, y_n, folds_of(len(data.train.y_n), hashes_n, settings.folds)), settings
 
 
 def folds_of(train: int, hashes_n: Array, folds: int) -> list[tuple[Array, Array]]:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.training import batches
+from tidemill.training.augment import beside
 from tidemill.training.batches import LOOK, Group, Plan, Rows
 from tidemill.training.devices import Placement
 from tidemill.training.dropout import dropper, fold
@@ -233,10 +234,21 @@ def _step(
 ) -> tuple[Weights, Any, Weights]:
     """One step of one member."""
 
+    x_b, share_b = batch.x_n, None
+    if knobs.bend is not None:
+        x_b, share_b = kind.net.bent(key, knobs.bend, batch.x_n, batch.w_n)
+
     def loss_of(weights: Weights) -> jax.Array:
-        out_jbk = outputs(kind.net, weights, batch.x_nf, dropper(key, knobs.dropout))
-        one = partial(row_losses, kind.task, kind.log1p, scale, y_b=batch.y_n, loss=kind.loss)
-        loss: jax.Array = (jax.vmap(one)(out_jbk).mean(0) * batch.w_n).sum() / jnp.maximum(batch.w_n.sum(), 1e-9)
+        out_jbk = outputs(kind.net, weights, x_b, dropper(key, knobs.dropout))
+
+        def against(y_b: jax.Array) -> jax.Array:
+            one = partial(row_losses, kind.task, kind.log1p, scale, y_b=y_b, loss=kind.loss)
+            return jax.vmap(one)(out_jbk).mean(0)
+
+        loss_b = against(batch.y_n)
+        if share_b is not None:
+            loss_b = share_b * loss_b + (1.0 - share_b) * against(beside(batch.y_n))
+        loss: jax.Array = (loss_b * batch.w_n).sum() / jnp.maximum(batch.w_n.sum(), 1e-9)
         return loss
 
     gradients = jax.grad(loss_of)(weights)
@@ -246,15 +258,15 @@ def _step(
     return weights, moments, average
 
 
-def outputs(net: Net, weights: Weights, x_bf: jax.Array, drop: Drop) -> jax.Array:
+def outputs(net: Net, weights: Weights, x_b: jax.Array, drop: Drop) -> jax.Array:
     """Outputs [j, b, k] of one member."""
-    out = net.finish(weights, net.enter(weights, net.encode(weights, x_bf)), drop)
+    out = net.finish(weights, net.enter(weights, net.encode(weights, x_b)), drop)
     return out[None] if out.ndim == 2 else out.swapaxes(0, 1)
 
 
-def predict(kind: Kind, weights: Weights, scale: Scale, x_bf: jax.Array) -> jax.Array:
+def predict(kind: Kind, weights: Weights, scale: Scale, x_b: jax.Array) -> jax.Array:
     """The answer of members [m, ...] together; pure, so that it can be compiled, differentiated and exported."""
-    out_mjbk = jax.vmap(lambda member: outputs(kind.net, member, x_bf, keep))(weights)
+    out_mjbk = jax.vmap(lambda member: outputs(kind.net, member, x_b, keep))(weights)
     return answer(kind.task, kind.log1p, scale, out_mjbk.reshape(-1, *out_mjbk.shape[2:]), kind.loss)
 
 
@@ -267,10 +279,10 @@ def look(
 
     def losses(members: Weights, at_v: jax.Array) -> jax.Array:
         def part(at: jax.Array) -> tuple[jax.Array, jax.Array]:
-            x_vf, y_v, w_v = rows.x_nf[at], rows.y_n[at], rows.w_n[at]
+            x_v, y_v, w_v = jax.tree.map(lambda value: value[at], rows)
 
             def one(member: Weights) -> jax.Array:
-                answer_vk = predict(kind, jax.tree.map(lambda leaf: leaf[None], member), scale, x_vf)
+                answer_vk = predict(kind, jax.tree.map(lambda leaf: leaf[None], member), scale, x_v)
                 return jnp.sum(primary_losses(kind.task, answer_vk, y_v, kind.loss) * w_v)
 
             return jax.vmap(one)(members), w_v.sum()

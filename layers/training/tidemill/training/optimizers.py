@@ -25,6 +25,7 @@ import numpy as np
 import optax
 
 from tidemill.core.errors import BadSpec
+from tidemill.training.augment import Bend
 from tidemill.training.families import Weights
 
 Number = jax.Array | np.float32 | float
@@ -44,6 +45,7 @@ class Knobs(NamedTuple):
     dropout: Number
     momentum: Number
     clip_norm: Number  # gradients longer than this are shortened to it; infinite: never
+    bend: Bend | None = None  # of pictures in training; None for what cannot be bent
 
 
 class Rule(NamedTuple):

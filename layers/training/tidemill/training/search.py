@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import TidemillError
 from tidemill.core.progress import Progress, Report, silent
-from tidemill.training import batches, blend, losses
+from tidemill.training import batches, blend, inputs, losses
 from tidemill.training.batches import Group
 from tidemill.training.checkpoint import Interrupted, Keeper, Saved, named, restored
 from tidemill.training.config import Config
 from tidemill.training.evaluate import Part, in_blocks
 from tidemill.training.families import family
+from tidemill.training.inputs import Inputs
 from tidemill.training.loop import TREES, Field, Kind, Pace, State, start, train
 from tidemill.training.losses import Scale
 from tidemill.training.trials import BLENDED, KEPT_ON, Trial, kept_of, knobs_of, trials_of
@@ -37,7 +38,7 @@ COPIES = 4  # small nets from different seeds, where no folds make several of ea
 class Pool:
     """The rows a search may use, and how they are divided: lists of (train, held) row numbers."""
 
-    x_nf: Array
+    x_n: Inputs
     y_n: Array
     folds: list[tuple[Array, Array]]
 
@@ -91,7 +92,7 @@ class Search:
         """Train all families, blend; raises Interrupted once `stop` is true, and DIVERGED where nothing learned."""
         self.scale = losses.scale_of(self.pool.y_n, log1p=self.config.log1p)
         self.weight_n = self._row_weights()
-        self.rows = batches.on_device(self.pool.x_nf, self.pool.y_n, self.weight_n)
+        self.rows = batches.on_device(self.pool.x_n, self.pool.y_n, self.weight_n)
         self._resume()
         for name in self.config.families:
             self._search(name)
@@ -184,8 +185,8 @@ class Search:
         """What the family finds in the training rows of every group, whose held rows it does not see."""
         if name not in self.looks:
             pool, outputs, look = self.pool, self.config.outputs, family(name).look
-            like = look(pool.x_nf, None, outputs)
-            by_fold = [look(pool.x_nf[rows], pool.y_n[rows], outputs, like) for rows, _ in pool.folds]
+            like = look(pool.x_n, None, outputs)
+            by_fold = [look(inputs.taken(pool.x_n, rows), pool.y_n[rows], outputs, like) for rows, _ in pool.folds]
             copies = len(self._groups(name)) // len(pool.folds)
             self.looks[name] = [seen for seen in by_fold for _ in range(copies)]
         return self.looks[name]
@@ -251,7 +252,7 @@ class Search:
         for turn, group in enumerate(self._groups(name)):
             member = jax.tree.map(lambda leaf, turn=turn: leaf[turn : turn + 1, place], state.best)
             at_n = np.searchsorted(held_n, group.held)
-            total_nk[at_n] += in_blocks(self._kind(name), member, self.scale, self.pool.x_nf[group.held])
+            total_nk[at_n] += in_blocks(self._kind(name), member, self.scale, inputs.taken(self.pool.x_n, group.held))
             count_n[at_n] += 1
         return total_nk / count_n[:, None]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tidemill.training.augment import Bend
 from tidemill.training.config import CLIP_NORM, KEPT, KEPT_FOLDED, TRIED, Config
 from tidemill.training.families import Family
 from tidemill.training.optimizers import Knobs, rate_scale
@@ -75,7 +76,8 @@ def knobs_of(trials: list[Trial], momentum: float) -> Knobs:
         return np.array([trial.settings[name] for trial in trials], np.float32)
 
     every = (np.full(len(trials), value, np.float32) for value in (momentum, CLIP_NORM))
-    return Knobs(*(values(name) for name in ("learning_rate", "weight_decay", "l1", "dropout")), *every)
+    bend = Bend(*(values(name) for name in Bend._fields)) if "affine" in trials[0].settings else None
+    return Knobs(*(values(name) for name in ("learning_rate", "weight_decay", "l1", "dropout")), *every, bend)
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,85 @@
+"""What pixels, tokens and n-grams added to an answer: gradients along the way from nothing to the row explained.
+
+Integrated gradients (arXiv 1703.01365) in a net's encoding, where a row is a point: from the origin that the net names
+(a mean picture, a text without words) in a straight line, met in the middle of equal steps. What the steps miss of
+`prediction - baseline` is spread as in `explain`, so that contributions always add up.
+
+Axes: n rows, k outputs, t steps, p places of a row (pixels, or n-grams and then tokens).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tidemill.training import calibrate
+from tidemill.training.evaluate import Model, Part
+from tidemill.training.explain import Explained, Explainer
+from tidemill.training.families import keep
+from tidemill.training.inputs import Inputs
+from tidemill.training.losses import answer
+
+STEPS = 16
+
+
+def explainer(model: Model) -> Explainer:
+    """The function (inputs, target_nk) -> contributions_np, prediction_n, baseline_n, not yet spread.
+
+    `target` weighs the outputs: one-hot for a class. Rows are taken one after the other, so that memory does not grow.
+    """
+
+    @jax.jit  # traced once, for the export and for the proof
+    def one(x: Inputs, target_k: jax.Array) -> Explained:
+        row = jax.tree.map(lambda array: array[None], x)
+        encoded = [jax.vmap(lambda weights, part=part: part.kind.net.encode(weights, row))(part.weights) for part in model.parts]
+        origins = [
+            jax.vmap(lambda weights, z, part=part: part.kind.net.origin(weights, z))(part.weights, z)
+            for part, z in zip(model.parts, encoded, strict=True)
+        ]
+
+        def told(share: jax.Array) -> jax.Array:
+            points = [jax.tree.map(lambda a, b: a + share * (b - a), *ends) for ends in zip(origins, encoded, strict=True)]
+            return _told(model, points) @ target_k
+
+        slopes = _mean_slope(model, origins, encoded, target_k)
+        found = [_gained(part, row, *ends) for part, *ends in zip(model.parts, slopes, origins, encoded, strict=True)]
+        return sum(found[1:], start=found[0]), told(jnp.float32(1)), told(jnp.float32(0))
+
+    return lambda inputs, target_nk: jax.lax.map(lambda row: one(*row), (inputs, target_nk))
+
+
+def _told(model: Model, points: list[jax.Array]) -> jax.Array:
+    """The calibrated answer [k] at a point in every part's encoding (leaves [m, 1, ...])."""
+    shared = [
+        part.share * _answer(part, model, z)
+        for part, z in zip(model.parts, points, strict=True)
+    ]
+    return calibrate.apply(model.calibration, sum(shared[1:], start=shared[0]))[0]
+
+
+def _answer(part: Part, model: Model, z: jax.Array) -> jax.Array:
+    """What a part answers [1, k] at points of its members."""
+    kind = part.kind
+    out_mbk = jax.vmap(lambda weights, z: kind.net.finish(weights, kind.net.enter(weights, z), keep))(part.weights, z)
+    return answer(kind.task, kind.log1p, model.scale, out_mbk, kind.loss)
+
+
+def _mean_slope(model: Model, origins: list[jax.Array], ends: list[jax.Array], target_k: jax.Array) -> list[jax.Array]:
+    """The answer's mean gradient in every part's encoding, over the steps between origin and end."""
+    slope_of = jax.grad(lambda points: _told(model, points) @ target_k)
+    place_t = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
+
+    def at(total: list[jax.Array], share: jax.Array) -> tuple[list[jax.Array], None]:
+        points = [jax.tree.map(lambda a, b: a + share * (b - a), *pair) for pair in zip(origins, ends, strict=True)]
+        return jax.tree.map(jnp.add, total, slope_of(points)), None
+
+    total, _ = jax.lax.scan(at, jax.tree.map(jnp.zeros_like, ends), place_t)
+    return jax.tree.map(lambda slope: slope / STEPS, total)
+
+
+def _gained(part: Part, x: Inputs, slope: jax.Array, origin: jax.Array, end: jax.Array) -> jax.Array:
+    """Slope times way, by place of the row [p], over all members."""
+    gain = jax.tree.map(lambda s, a, b: (s * (b - a)).sum(0), slope, origin, end)
+    found: jax.Array = part.kind.net.by_place(gain, x)[0]
+    return found
