@@ -28,7 +28,7 @@ def data_of(case: Problem) -> Any:
     """As much of a dataset as is looked at: the schema, and the features of rows nobody trained on."""
     x_nf = np.random.default_rng(9).normal(size=(50, case.x_nf.shape[1])).astype(np.float32)
     task = case.config.task
-    return SimpleNamespace(schema={"task": task, "labels": LABELS[task]}, test=SimpleNamespace(x_nf=x_nf))
+    return SimpleNamespace(schema={"task": task, "labels": LABELS[task]}, test=SimpleNamespace(x_n=x_nf))
 
 
 def completed(case: Problem, found: Found, **more: Any) -> tuple[Model, Outputs]:
@@ -95,7 +95,7 @@ def test_folds_shrink_errors_a_little_and_one_split_not_at_all(numbers: tuple[Pr
     case, found = numbers
     model, _ = completed(case, found)
     squared = float(np.square(case.y_n[found.held_n] - found.answer_nk[:, 0]).mean())
-    x_nf = data_of(case).test.x_nf
+    x_nf = data_of(case).test.x_n
     assert honest.LEAST_SHRINK <= honest._shrink(model, case.pool, x_nf, squared) <= 1
     one = Pool(case.x_nf, case.y_n, case.pool.folds[:1])
     assert honest._shrink(model, one, x_nf, squared) == 1

@@ -9,6 +9,8 @@ Axes: n rows, k outputs, t steps, p places of a row (pixels, or n-grams and then
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,14 +34,19 @@ def explainer(model: Model) -> Explainer:
     @jax.jit  # traced once, for the export and for the proof
     def one(x: Inputs, target_k: jax.Array) -> Explained:
         row = jax.tree.map(lambda array: array[None], x)
-        encoded = [jax.vmap(lambda weights, part=part: part.kind.net.encode(weights, row))(part.weights) for part in model.parts]
+        encoded = [
+            jax.vmap(lambda weights, part=part: part.kind.net.encode(weights, row))(part.weights)
+            for part in model.parts
+        ]
         origins = [
             jax.vmap(lambda weights, z, part=part: part.kind.net.origin(weights, z))(part.weights, z)
             for part, z in zip(model.parts, encoded, strict=True)
         ]
 
         def told(share: jax.Array) -> jax.Array:
-            points = [jax.tree.map(lambda a, b: a + share * (b - a), *ends) for ends in zip(origins, encoded, strict=True)]
+            points = [
+                jax.tree.map(lambda a, b: a + share * (b - a), *ends) for ends in zip(origins, encoded, strict=True)
+            ]
             return _told(model, points) @ target_k
 
         slopes = _mean_slope(model, origins, encoded, target_k)
@@ -51,10 +58,7 @@ def explainer(model: Model) -> Explainer:
 
 def _told(model: Model, points: list[jax.Array]) -> jax.Array:
     """The calibrated answer [k] at a point in every part's encoding (leaves [m, 1, ...])."""
-    shared = [
-        part.share * _answer(part, model, z)
-        for part, z in zip(model.parts, points, strict=True)
-    ]
+    shared = [part.share * _answer(part, model, z) for part, z in zip(model.parts, points, strict=True)]
     return calibrate.apply(model.calibration, sum(shared[1:], start=shared[0]))[0]
 
 
@@ -70,12 +74,13 @@ def _mean_slope(model: Model, origins: list[jax.Array], ends: list[jax.Array], t
     slope_of = jax.grad(lambda points: _told(model, points) @ target_k)
     place_t = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
 
-    def at(total: list[jax.Array], share: jax.Array) -> tuple[list[jax.Array], None]:
+    def at(total: Any, share: Any) -> tuple[Any, None]:
         points = [jax.tree.map(lambda a, b: a + share * (b - a), *pair) for pair in zip(origins, ends, strict=True)]
         return jax.tree.map(jnp.add, total, slope_of(points)), None
 
     total, _ = jax.lax.scan(at, jax.tree.map(jnp.zeros_like, ends), place_t)
-    return jax.tree.map(lambda slope: slope / STEPS, total)
+    mean: list[jax.Array] = jax.tree.map(lambda slope: slope / STEPS, total)
+    return mean
 
 
 def _gained(part: Part, x: Inputs, slope: jax.Array, origin: jax.Array, end: jax.Array) -> jax.Array:

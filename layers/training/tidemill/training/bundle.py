@@ -14,29 +14,43 @@ from numpy.typing import NDArray
 from tidemill.core import holdout, manifest, reference
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
-from tidemill.training import explain
+from tidemill.training import explain, inputs
 from tidemill.training.dataset import Dataset
 from tidemill.training.evaluate import Model
+from tidemill.training.inputs import Inputs
 
 Array = NDArray[Any]
 LIBRARIES = ("jax", "flax", "optax", "numpy", "onnx", "onnxruntime")
 
 
-def save_graphs(folder: Path, model: Model, explainer: explain.Explainer, features: int) -> None:
-    """Write model.onnx, explain.onnx and the weights they share. A folder that is written to is no bundle any more."""
+def save_graphs(folder: Path, model: Model, explainer: explain.Explainer, x_n: Inputs) -> None:
+    """Write model.onnx, explain.onnx and their weights, for inputs like `x`; the folder is no bundle until closed."""
     from tidemill.training import export
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / manifest.NAME).unlink(missing_ok=True)
-    x, target = f"batch, {features}", f"batch, {model.outputs}"
+    given = specs_of(x_n)
+    target = f"batch, {model.outputs}"
     named = ("value", "spread") if model.spread else ("value",) if model.task == "regression" else ("probabilities",)
-    predicting = export.to_onnx(_answering(model), {"x": x}, named)
+    answering = _answering(model)
+    predicting = export.to_onnx(lambda *arrays: answering(inputs.like(x_n, arrays)), given, named)
     explaining = export.to_onnx(
-        lambda x_nf, target_nk: explain.spread(explainer(x_nf, target_nk)),
-        {"x": x, "target": target},
+        lambda *arrays: explain.spread(explainer(inputs.like(x_n, arrays[:-1]), arrays[-1])),
+        {**given, "target": target},
         ("contributions", "prediction", "baseline"),
     )
     export.save(folder, {"model.onnx": predicting, "explain.onnx": explaining})
+
+
+def specs_of(x_n: Inputs) -> dict[str, Any]:
+    """The inputs of a graph: any number of rows; texts of any length; else the shapes that were trained on."""
+    from tidemill.training import export
+
+    names = {"bag_nm": "grams", "weight_nm": "grams", "seq_nt": "tokens"}
+    return {
+        name: export.spec(", ".join(["batch", *(names.get(name, str(size)) for size in array.shape[1:])]), array.dtype)
+        for name, array in inputs.named(x_n).items()
+    }
 
 
 def _answering(model: Model) -> Callable[[Any], Any]:

@@ -22,9 +22,13 @@ BATCH_SIZES = ((1_500, 32), (6_000, 64), (30_000, 128), (200_000, 256), (1_000_0
 LARGEST_BATCH = 1024
 FOLDS = 4
 FOLDED_ROWS = 20_000  # below, rows are too few to give some of them to validation alone
-TRIED = {"linear": 8, "mlp": 16, "tabm": 6}  # configurations at first; what a family's epoch costs decides
-KEPT = {"linear": 2, "mlp": 4, "tabm": 2}  # of them that are trained to the end
-KEPT_FOLDED = {"linear": 2, "mlp": 2, "tabm": 1}  # where each of them is trained once for every fold
+AUTO = {"table": ("linear", "mlp", "tabm"), "picture": ("cnn2",), "text": ("linear", "fasttext")}
+FOLDED = frozenset({"table", "text"})  # what is cut into folds: a net for pictures costs too much to be trained often
+# Configurations at first (what a family's epoch costs decides), of them those that are trained to the end, and those
+# where each is trained once for every fold.
+TRIED = {"linear": 8, "mlp": 16, "tabm": 6, "cnn": 4, "cnn2": 4, "fasttext": 4, "lstm": 2, "transformer": 2}
+KEPT = {"linear": 2, "mlp": 4, "tabm": 2, "cnn": 1, "cnn2": 1, "fasttext": 2, "lstm": 1, "transformer": 1}
+KEPT_FOLDED = {**KEPT, "mlp": 2, "tabm": 1, "fasttext": 1}
 RUNG_EPOCHS = 8  # after which the rest is given up
 SEARCHED_ROWS = 200_000  # rows * epochs of the first rung: large data tells configurations apart in fewer epochs
 CLIP_NORM = 1.0  # gradients longer than this are shortened, so that one odd batch cannot ruin a member
@@ -37,9 +41,10 @@ CHECKPOINTS_KEPT = 2
 class Config:
     """What every family of a run shares."""
 
+    modality: str  # table, picture or text
     task: str
     families: tuple[str, ...]
-    features: int
+    features: Any  # a table's width; a picture's height, width and channels; a text's n-grams and tokens known
     outputs: int  # classes, or 1
     log1p: bool  # the target is learned on a logarithmic scale
     loss: str
@@ -65,16 +70,19 @@ class Config:
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def resolve(spec: Spec, schema: dict[str, Any], *, rows: int, features: int) -> Config:
+def resolve(spec: Spec, schema: dict[str, Any], *, rows: int, features: Any) -> Config:
     """The configuration for a dataset: what the user set, and defaults by size where the user left the choice.
 
     `rows` counts training and validation rows. Raises BadSpec for a loss that does not fit the task.
     """
     train, search, task = spec.train, spec.search, str(schema["task"])
+    modality = str(schema.get("modality", "table"))
+    few = rows < FOLDED_ROWS and modality in FOLDED
     given = ((name, getattr(train, name)) for name in SEARCHED)
     return Config(
+        modality=modality,
         task=task,
-        families=("linear", "mlp", "tabm") if train.family == "auto" else (train.family,),
+        families=AUTO[modality] if train.family == "auto" else (train.family,),
         features=features,
         outputs=1 if task == "regression" else len(schema["labels"]),
         log1p=task == "regression" and bool(schema.get("target_log1p", False)),
@@ -87,7 +95,7 @@ def resolve(spec: Spec, schema: dict[str, Any], *, rows: int, features: int) -> 
         batch_size=0 if train.optimizer in FULL_BATCH else train.batch_size or batch_size_for(rows),
         epochs=train.epochs,
         patience=train.patience,
-        folds=search.folds or (FOLDS if rows < FOLDED_ROWS else 1),
+        folds=search.folds or (FOLDS if few else 1),
         configurations=search.configurations,
         rung_epochs=max(2, min(RUNG_EPOCHS, SEARCHED_ROWS // max(1, rows))),
         blend=search.blend,

@@ -1,6 +1,6 @@
 """A dataset folder as training sees it: three splits of features and numbered targets.
 
-Axes: n rows, f features.
+Axes: n rows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tidemill.core import features
 from tidemill.core.errors import BadTable
 from tidemill.core.prepare import load_split, read_schema
 from tidemill.core.spec import Spec
+from tidemill.training.inputs import Inputs
 
 Array = NDArray[Any]
 
@@ -27,7 +28,7 @@ class Split:
     columns: features.Columns
     target: Array  # as in the table: texts, or values
     hashes: Array
-    x_nf: Array
+    x_n: Inputs
     y_n: Array  # class numbers, or values
 
 

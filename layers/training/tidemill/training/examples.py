@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.features import Columns, Moment, Program
+from tidemill.training import inputs
 from tidemill.training.dataset import Dataset
 from tidemill.training.evaluate import Model
 from tidemill.training.explain import Explainer, explained_in_blocks, spread, targets_of
@@ -21,10 +22,12 @@ LOOKED = 200  # test rows to choose from
 def examples_of(model: Model, explainer: Explainer, data: Dataset) -> dict[str, Any]:
     """The `examples` a card takes: a request, and explanations of the lowest, the middle and the highest answer."""
     rows, labels = data.test, list(data.schema["labels"])
-    answer_nk = model.answers(rows.x_nf[:LOOKED])
+    answer_nk = model.answers(inputs.taken(rows.x_n, slice(LOOKED)))
     at = _spread_out(answer_nk[:, -1])
     chosen_nk = targets_of(answer_nk[at])
-    explained = [np.asarray(part) for part in spread(explained_in_blocks(explainer, rows.x_nf[at], chosen_nk))]
+    explained = [
+        np.asarray(part) for part in spread(explained_in_blocks(explainer, inputs.taken(rows.x_n, at), chosen_nk))
+    ]
     told = []
     for row, chosen_k, *parts in zip(at.tolist(), chosen_nk, *explained, strict=True):
         best = int(chosen_k.argmax())

@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.training import calibrate
+from tidemill.training import calibrate, inputs
 from tidemill.training.background import background
 from tidemill.training.evaluate import Model
+from tidemill.training.inputs import Inputs
 from tidemill.training.paths import chord, paths_of, quickly
 
 Array = NDArray[Any]
@@ -98,15 +99,15 @@ def targets_of(answer_nk: Array) -> Array:
     return one_hot_nk
 
 
-def explained_in_blocks(explain: Explainer, x_nf: Array, target_nk: Array) -> Explained:
+def explained_in_blocks(explain: Explainer, x_n: Inputs, target_nk: Array) -> Explained:
     """Many rows through a compiled explainer, EXPLAIN_ROWS at a time, in full float32 precision."""
     step, compiled = EXPLAIN_ROWS, quickly(explain)
-    extra = ((0, -len(x_nf) % step), (0, 0))
-    filled_nf, filled_nk = np.pad(x_nf, extra), np.pad(target_nk, extra)
+    rows = len(target_nk)
+    filled_n, filled_nk = (inputs.filled(some, -rows % step) for some in (x_n, target_nk))
     with jax.default_matmul_precision("highest"):
-        starts = range(0, len(filled_nf), step)
-        parts = [compiled(filled_nf[at : at + step], filled_nk[at : at + step]) for at in starts]
-    contribution_nf, prediction_n, baseline_n = (np.concatenate(part)[: len(x_nf)] for part in zip(*parts, strict=True))
+        starts = [slice(at, at + step) for at in range(0, len(filled_nk), step)]
+        parts = [compiled(inputs.taken(filled_n, at), filled_nk[at]) for at in starts]
+    contribution_nf, prediction_n, baseline_n = (np.concatenate(part)[:rows] for part in zip(*parts, strict=True))
     return contribution_nf, prediction_n, baseline_n
 
 

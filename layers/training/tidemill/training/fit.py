@@ -87,14 +87,14 @@ def fit_bundle(
     found = Search(settings, pool, keeper, progress, stop).run()
     model, outputs = honest.complete(found, pool, data, spec)
     stages.enter("evaluating", f"scoring {len(data.test.y_n):,} test rows")
-    train_scores = model.answers(data.train.x_nf)
+    train_scores = model.answers(data.train.x_n)
     report = _judge(model, outputs, settings, data, train_scores, found.record)
-    columns = importance(model, data.test.x_nf, data.test.y_n, data.program, settings.seed)
+    columns = importance(model, data.test.x_n, data.test.y_n, data.program, settings.seed)
     stages.enter("exporting", "writing model.onnx and explain.onnx")
-    explainer = explain.explainer(model, explain.background(data.train.x_nf, train_scores, settings.seed))
-    bundle.save_graphs(out_dir, model, explainer, settings.features)
+    explainer = explain.explainer(model, explain.background(data.train.x_n, train_scores, settings.seed))
+    bundle.save_graphs(out_dir, model, explainer, data.train.x_n)
     stages.enter("proving", "comparing the exported files with the trained model")
-    real = np.concatenate([data.test.x_nf, data.validation.x_nf, data.train.x_nf])
+    real = inputs.joined([data.test.x_n, data.validation.x_n, data.train.x_n])
     proof = parity.prove(out_dir, model, explainer, data.program, real)
     stages.enter("writing", "writing the card and the manifest")
     bundle.save_facts(out_dir, data, report, proof, outputs=outputs.to_json(), search=found.record)
@@ -110,7 +110,7 @@ def fit_bundle(
 
 def _prepared(data: Dataset, spec: Spec) -> tuple[Pool, Config]:
     """Training and validation rows in one pool, and how they are divided."""
-    x_n = inputs.joined([data.train.x_nf, data.validation.x_nf])
+    x_n = inputs.joined([data.train.x_n, data.validation.x_n])
     y_n = np.concatenate([data.train.y_n, data.validation.y_n])
     settings = config.resolve(spec, data.schema, rows=len(y_n), features=data.program.width)
     hashes_n = np.concatenate([data.train.hashes, data.validation.hashes])
@@ -144,7 +144,7 @@ def _judge(
     """metrics.json: the test split is scored once, here."""
     task, labels = settings.task, data.schema["labels"]
     seen = float(row_losses(task, data.train.y_n, train_scores).mean())
-    raw_nk = model.raw_answers(data.test.x_nf)
+    raw_nk = model.raw_answers(data.test.x_n)
     answer_nk = model.calibrated(raw_nk)
     report = evaluate(
         task,
@@ -167,7 +167,7 @@ def _by_group(model: Model, outputs: Outputs, data: Dataset, seed: int) -> list[
     columns, rule = load_groups(data.folder, "test"), outputs.decision
     if not columns:
         return []
-    answer_nk, threshold = model.answers(data.test.x_nf), rule.threshold if rule else None
+    answer_nk, threshold = model.answers(data.test.x_n), rule.threshold if rule else None
     task, labels, positive = data.schema["task"], data.schema["labels"], rule.positive if rule else ""
     return group_report(task, labels, data.test.y_n, answer_nk, columns, threshold, seed, positive=positive)
 

@@ -36,7 +36,7 @@ def complete(found: Found, pool: Pool, data: Dataset, spec: Spec) -> tuple[Model
         unit = float(pool.y_n.std()) or 1.0
         model = Model(found.parts, found.scale, unit)
         value_n = answer_nk[:, 0]
-        error_n = (y_n - value_n) * _shrink(model, pool, data.test.x_nf, float(np.square(y_n - value_n).mean()))
+        error_n = (y_n - value_n) * _shrink(model, pool, data.test.x_n, float(np.square(y_n - value_n).mean()))
         sizes = spread.fit(value_n, error_n)
         model = Model(found.parts, found.scale, unit, spread=sizes)
         honest = core_outputs.fit_outputs(

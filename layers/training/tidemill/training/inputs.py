@@ -34,7 +34,9 @@ def joined(parts: Sequence[Inputs]) -> Inputs:
 
     def together(*arrays: NDArray[Any]) -> NDArray[Any]:
         shape = np.max([array.shape[1:] for array in arrays], axis=0, initial=0).astype(int)
-        grown = [np.pad(a, [(0, 0), *((0, to - at) for to, at in zip(shape, a.shape[1:], strict=True))]) for a in arrays]
+        grown = [
+            np.pad(a, [(0, 0), *((0, to - at) for to, at in zip(shape, a.shape[1:], strict=True))]) for a in arrays
+        ]
         return np.concatenate(grown)
 
     return jax.tree.map(together, *parts)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.core.errors import BadBundle
 from tidemill.core.features import Program
+from tidemill.training import inputs
 from tidemill.training.background import BACKGROUND
 from tidemill.training.evaluate import Model
 from tidemill.training.explain import (
@@ -24,6 +26,7 @@ from tidemill.training.explain import (
     spread,
     targets_of,
 )
+from tidemill.training.inputs import Inputs
 from tidemill.training.paths import STEPS
 
 Array = NDArray[Any]
@@ -37,22 +40,24 @@ BATCHES = (1, 2, 3, 7, 64)
 LARGE = 100.0  # in standard deviations of a number
 
 
-def prove(folder: Path, model: Model, explain: Explainer, program: Program, x_nf: Array) -> dict[str, Any]:
+def prove(folder: Path, model: Model, explain: Explainer, program: Program, x_n: Inputs) -> dict[str, Any]:
     """Compare the files in a folder with the model; the content of parity.json, or BadBundle."""
     from tidemill.training.export.parity import session
 
-    rows_nf = np.concatenate([x_nf[:ROWS], edges(program, x_nf)])
-    expected_nk = model.answers(rows_nf)
+    rows_n = inputs.joined([inputs.taken(x_n, slice(ROWS)), edges(program, x_n)])
+    rows, expected_nk = inputs.count(rows_n), model.answers(rows_n)
     runner = session(folder / "model.onnx")
     apart = max(
-        float(np.abs(_run(runner, {"x": rows_nf}, size, most)[0] - expected_nk[:most]).max()) / model.unit
-        for size, most in [*((size, 64) for size in BATCHES), (len(rows_nf), len(rows_nf))]
+        float(np.abs(_run(runner, rows_n, {}, size, most)[0] - expected_nk[:most]).max()) / model.unit
+        for size, most in [*((size, 64) for size in BATCHES), (rows, rows)]
     )
     if not apart <= BOUND:
         raise _differs("model.onnx", apart, BOUND)
-    told = _prove_explanations(session(folder / "explain.onnx"), model, explain, x_nf[:EXPLAINED_ROWS])
+    told = _prove_explanations(
+        session(folder / "explain.onnx"), model, explain, inputs.taken(x_n, slice(EXPLAINED_ROWS))
+    )
     return {
-        "rows": len(rows_nf),
+        "rows": rows,
         "max_abs_difference": apart,
         "unit": "standard deviations of the target" if model.task == "regression" else "probability",
         "bound": BOUND,
@@ -61,7 +66,16 @@ def prove(folder: Path, model: Model, explain: Explainer, program: Program, x_nf
     }
 
 
-def edges(program: Program, x_nf: Array) -> Array:
+def edges(program: Any, x_n: Inputs) -> Inputs:
+    """Inputs that are rare or never come: nothing at all, and as much as there can be."""
+    if isinstance(program, Program):
+        return _far_rows(program, x_n)
+    one = inputs.taken(x_n, slice(1))
+    full = jax.tree.map(lambda array: np.full_like(array, 255) if array.dtype == np.uint8 else array, one)
+    return inputs.joined([jax.tree.map(np.zeros_like, one), full])
+
+
+def _far_rows(program: Program, x_nf: Array) -> Array:
     """Rows no table has: all features zero, everything missing, far out on both sides, and each alone far out."""
     width = x_nf.shape[1]
     missing = program.x_of_rows([dict.fromkeys(program.columns)])
@@ -71,15 +85,15 @@ def edges(program: Program, x_nf: Array) -> Array:
     return np.concatenate([missing, *far, alone]).astype(np.float32)
 
 
-def _prove_explanations(runner: Any, model: Model, explain: Explainer, x_nf: Array) -> dict[str, Any]:
-    target_nk = targets_of(model.answers(x_nf))
-    raw = explained_in_blocks(explain, x_nf, target_nk)
+def _prove_explanations(runner: Any, model: Model, explain: Explainer, x_n: Inputs) -> dict[str, Any]:
+    target_nk = targets_of(model.answers(x_n))
+    rows, raw = len(target_nk), explained_in_blocks(explain, x_n, target_nk)
     expected_nf = np.asarray(spread(raw)[0])
     size_n = np.maximum(np.linalg.norm(expected_nf, axis=1), 1e-3 * model.unit)
-    distance_n = np.zeros(len(x_nf))
+    distance_n = np.zeros(rows)
     made: list[Any] = []
-    for size, most in [*((size, size) for size in BATCHES), (EXPLAIN_ROWS, len(x_nf))]:
-        made = _run(runner, {"x": x_nf, "target": target_nk}, size, most)
+    for size, most in [*((size, size) for size in BATCHES), (EXPLAIN_ROWS, rows)]:
+        made = _run(runner, x_n, {"target": target_nk}, size, most)
         found_n = np.linalg.norm(made[0] - expected_nf[:most], axis=1) / size_n[:most]
         distance_n[:most] = np.maximum(distance_n[:most], found_n)
     quantiles = {name: float(np.quantile(distance_n, level)) for name, level in (("p50", 0.5), ("p99", 0.99))}
@@ -90,16 +104,17 @@ def _prove_explanations(runner: Any, model: Model, explain: Explainer, x_nf: Arr
     if not summed["p99"] <= COMPLETE_BOUND:
         raise _differs("the sum of explain.onnx (p99 over rows)", summed["p99"], COMPLETE_BOUND)
     return {
-        "explain": {"rows": len(x_nf), **quantiles, "bounds": EXPLAIN_BOUNDS, "background": BACKGROUND, "steps": STEPS},
+        "explain": {"rows": rows, **quantiles, "bounds": EXPLAIN_BOUNDS, "background": BACKGROUND, "steps": STEPS},
         "completeness": {"before_spreading": completeness(raw, model.unit), "exported": summed},
     }
 
 
-def _run(runner: Any, inputs: dict[str, Array], size: int, most: int) -> list[Array]:
+def _run(runner: Any, x_n: Inputs, more: dict[str, Array], size: int, most: int) -> list[Array]:
     """The first rows through a session, in batches of a size."""
-    rows = min(most, len(inputs["x"]))
+    rows = min(most, inputs.count(x_n))
+    given = {**inputs.named(x_n), **more}
     parts = [
-        runner.run(None, {name: value[at : min(at + size, rows)] for name, value in inputs.items()})
+        runner.run(None, {name: value[at : min(at + size, rows)] for name, value in given.items()})
         for at in range(0, rows, size)
     ]
     return [np.concatenate(part) for part in zip(*parts, strict=True)]

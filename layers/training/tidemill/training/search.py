@@ -102,6 +102,10 @@ class Search:
 
     def _search(self, name: str) -> None:
         """Rungs of one family, from wherever it stands."""
+        made = family(name, self.config.modality)
+        if hasattr(made, "solve"):
+            self._solve(name, made.solve)
+            return
         line = self.lines.get(name) or self._begin(name)
         if line.finished:
             return
@@ -113,8 +117,51 @@ class Search:
         self._note(line, list(range(len(line.alive))))
         line.finished = True
 
+    def _solve(self, name: str, solve: Any) -> None:
+        """Configurations of a convex family: all of them in the first group, the better ones in the others, too."""
+        if name in self.lines:
+            return
+        trials = self.trials[name] = trials_of(family(name, self.config.modality), self.config, len(self.pool.y_n))
+        groups, keep = self._groups(name), self._kept(name)
+        first = [self._solved(name, solve, trial, groups[0]) for trial in trials]
+        alive = sorted(int(at) for at in np.argsort([loss for _, loss in first], kind="stable")[:keep])
+        rest = [[self._solved(name, solve, trials[at], group) for at in alive] for group in groups[1:]]
+        found = [[first[at] for at in alive], *rest]
+        weights = [[weights for weights, _ in row] for row in found]
+        best = jax.tree.map(
+            lambda *rows: np.stack(rows), *[jax.tree.map(lambda *c: np.stack(c), *row) for row in weights]
+        )
+        loss_gc = np.array([[loss for _, loss in row] for row in found])
+        state = State({}, {}, {}, best, loss_gc, np.ones(loss_gc.shape, np.int64), epoch=1)
+        self.lines[name] = Line(name, alive, state, 1, finished=True)
+        for at, (_, loss) in enumerate(first):
+            trials[at].ended([], float(loss_gc[:, alive.index(at)].mean()) if at in alive else loss)
+
+    def _solved(self, name: str, solve: Any, trial: Trial, group: Group) -> tuple[Any, float]:
+        """One configuration's weights for a group, and what is watched of them on its held rows."""
+        if self.stop():
+            raise Interrupted(self.save(), f"{trial.id}")
+        config, pool = self.config, self.pool
+        settings = {**trial.settings, "slots": config.features[0]}
+        target_nk, rows = self._targets()[group.train], inputs.taken(pool.x_n, group.train)
+        weights = solve(rows, target_nk, self.weight_n[group.train], settings, config.task != "regression")
+        self.report(Progress("training", self.share, 100, f"{trial.id} solved on {len(group.train):,} rows"))
+        member = jax.tree.map(lambda leaf: leaf[None], weights)
+        answer_nk = in_blocks(self._kind(name), member, self.scale, inputs.taken(pool.x_n, group.held))
+        held = pool.y_n[group.held], answer_nk, config.loss, self.weight_n[group.held]
+        return weights, blend.loss_of(config.task, *held)
+
+    def _targets(self) -> Array:
+        """Classes as one-hot [n, k], or standardised values [n, 1]."""
+        y_n, scale = self.pool.y_n, self.scale
+        if self.config.task != "regression":
+            one_hot_nk: Array = np.eye(self.config.outputs)[y_n]
+            return one_hot_nk
+        learned_n = np.log1p(y_n) if self.config.log1p else y_n
+        return ((learned_n - scale.mean) / scale.std)[:, None]
+
     def _begin(self, name: str) -> Line:
-        made = family(name)
+        made = family(name, self.config.modality)
         trials = self.trials[name] = trials_of(made, self.config, len(self.pool.y_n))
         halves = len(trials) > self._kept(name) and self.config.rung_epochs < self.config.epochs
         alive = list(range(len(trials)))
@@ -184,7 +231,7 @@ class Search:
     def _seen(self, name: str) -> list[Any]:
         """What the family finds in the training rows of every group, whose held rows it does not see."""
         if name not in self.looks:
-            pool, outputs, look = self.pool, self.config.outputs, family(name).look
+            pool, outputs, look = self.pool, self.config.outputs, family(name, self.config.modality).look
             like = look(pool.x_n, None, outputs)
             by_fold = [look(inputs.taken(pool.x_n, rows), pool.y_n[rows], outputs, like) for rows, _ in pool.folds]
             copies = len(self._groups(name)) // len(pool.folds)
@@ -193,7 +240,7 @@ class Search:
 
     def _kind(self, name: str) -> Kind:
         config, width = self.config, dict(self.config.fixed).get("width")
-        net = family(name).net(
+        net = family(name, self.config.modality).net(
             config.features, config.outputs, self._seen(name)[0], config.members, int(width) if width else None
         )
         return Kind(net, config.task, config.log1p, config.loss, config.optimizer, config.schedule)

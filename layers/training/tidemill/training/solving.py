@@ -27,7 +27,12 @@ def table_of(bag_nm: Array, weight_nm: Array, columns: int) -> Any:
 
 
 def solved(
-    x_nv: Any, target_nk: Array, weight_n: Array, strength: float, classes: bool, begin: tuple[Array, Array] | None = None
+    x_nv: Any,
+    target_nk: Array,
+    weight_n: Array,
+    strength: float,
+    classes: bool,
+    begin: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array]:
     """Weights [v, k] and biases [k] at the minimum; `begin` is where to start, such as a neighbouring strength's end.
 
@@ -55,7 +60,7 @@ def solved(
 
 
 def log_ratios(x_nv: Any, class_n: Array, outputs: int, smooth: float = 1.0) -> Array:
-    """How much more often each column is seen in a class than elsewhere, as logarithms [v, k] (Wang and Manning 2012)."""
+    """How much more often a class has each column than others do, as logarithms [v, k] (Wang and Manning 2012)."""
     in_vk = np.stack([np.asarray(x_nv[class_n == k].sum(0)).ravel() for k in range(outputs)], 1) + smooth
     out_vk = in_vk.sum(1, keepdims=True) - in_vk + smooth
     ratio: Array = np.log((in_vk / in_vk.sum(0)) / (out_vk / out_vk.sum(0)))

@@ -77,7 +77,9 @@ def knobs_of(trials: list[Trial], momentum: float) -> Knobs:
 
     every = (np.full(len(trials), value, np.float32) for value in (momentum, CLIP_NORM))
     bend = Bend(*(values(name) for name in Bend._fields)) if "affine" in trials[0].settings else None
-    return Knobs(*(values(name) for name in ("learning_rate", "weight_decay", "l1", "dropout")), *every, bend)
+    return Knobs(*(values(name) for name in ("learning_rate", "weight_decay", "l1", "dropout")), *every)._replace(
+        bend=bend
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -38,6 +38,15 @@ class Net(Protocol):
     def encode(self, weights: Weights, x_bf: jax.Array) -> jax.Array:
         """Columns [b, e] that tell of one feature each; the features themselves where a net encodes nothing."""
 
+    def bent(self, key: jax.Array, bend: Any, x_b: Any, w_b: jax.Array) -> tuple[Any, jax.Array]:
+        """Pictures changed for training, and the share of its own label that each keeps; see augment."""
+
+    def origin(self, weights: Weights, encoded: jax.Array) -> jax.Array:
+        """Where explanations of pictures and texts start, in the encoding."""
+
+    def by_place(self, value_be: jax.Array, x_b: Any) -> jax.Array:
+        """Values of the encoding, summed by pixel, or by n-gram and token [b, p]."""
+
     def by_feature(self, value_be: jax.Array) -> jax.Array:
         """Values of such columns [b, e], summed by the feature they tell of [b, f]."""
 
@@ -68,15 +77,24 @@ class Family(Protocol):
         """What the search tries, the defaults first."""
 
 
-# name -> module; imported when asked for, so that a family costs nothing where it is not used
-FAMILIES = {name: f"tidemill.training.families.{name}" for name in ("tabm", "mlp", "linear")}
+# modality -> name -> module; imported when asked for, so that a family costs nothing where it is not used
+MODALITIES = {
+    "table": {"tabm": "tabm", "mlp": "mlp", "linear": "linear"},
+    "picture": {"cnn2": "cnn2", "cnn": "cnn"},
+    "text": {"linear": "ngrams", "fasttext": "fasttext", "lstm": "lstm", "transformer": "transformer"},
+}
+FAMILIES = MODALITIES["table"]
 
 
-def family(name: str) -> Family:
-    """A family by name; raises BadSpec naming the known ones."""
-    if name not in FAMILIES:
-        raise BadSpec(f"[train] family is {name!r}.", remedy=f"It is one of {', '.join(map(repr, FAMILIES))}.")
-    module: Any = import_module(FAMILIES[name])
+def family(name: str, modality: str = "table") -> Family:
+    """A family by name; raises BadSpec naming those that fit the modality."""
+    known = MODALITIES[modality]
+    if name not in known:
+        raise BadSpec(
+            f"[train] family is {name!r}, and the data are of the kind {modality}.",
+            remedy=f"For {modality} it is one of {', '.join(map(repr, known))}.",
+        )
+    module: Any = import_module(f"{__name__}.{known[name]}")
     return module  # type: ignore[no-any-return]
 
 

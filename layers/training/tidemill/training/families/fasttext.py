@@ -52,7 +52,8 @@ class Fasttext:
         """Weighed vectors of the n-grams that have one [b, m, e], each by its share of the text."""
         known_bm = (x.bag_nm < self._sizes[0]) * x.weight_nm
         share_bm = known_bm / jnp.maximum(jnp.abs(known_bm).sum(1, keepdims=True), 1e-6)
-        return weights["embedding"][jnp.minimum(x.bag_nm, self._sizes[0] - 1)] * share_bm[..., None]
+        vector_bme: jax.Array = weights["embedding"][jnp.minimum(x.bag_nm, self._sizes[0] - 1)]
+        return vector_bme * share_bm[..., None]
 
     def origin(self, weights: Weights, encoded: jax.Array) -> jax.Array:
         """A text without n-grams."""

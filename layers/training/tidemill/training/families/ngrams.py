@@ -33,7 +33,10 @@ class Ngrams:
 
     def init(self, rng: np.random.Generator, width: int, seen: Any) -> Weights:
         """Zeros: the problem is convex, every start leads to the same end."""
-        return {"table": np.zeros((self.features[0], self.outputs), np.float32), "bias": np.zeros(self.outputs, np.float32)}
+        return {
+            "table": np.zeros((self.features[0], self.outputs), np.float32),
+            "bias": np.zeros(self.outputs, np.float32),
+        }
 
     def decayed(self, weights: Weights) -> Any:
         """The table, not the bias."""
@@ -41,7 +44,8 @@ class Ngrams:
 
     def encode(self, weights: Weights, x: Any) -> jax.Array:
         """What each n-gram of a text says of each output [b, m, k]."""
-        return weights["table"][x.bag_nm] * x.weight_nm[..., None]
+        said_bmk: jax.Array = weights["table"][x.bag_nm] * x.weight_nm[..., None]
+        return said_bmk
 
     def origin(self, weights: Weights, encoded: jax.Array) -> jax.Array:
         """A text without n-grams."""
@@ -53,7 +57,8 @@ class Ngrams:
 
     def enter(self, weights: Weights, encoded: jax.Array) -> jax.Array:
         """All said together."""
-        return encoded.sum(1) + weights["bias"]
+        out_bk: jax.Array = encoded.sum(1) + weights["bias"]
+        return out_bk
 
     def finish(self, weights: Weights, entered: jax.Array, drop: Drop) -> jax.Array:
         """Nothing more to do."""

@@ -19,7 +19,6 @@ from tidemill.training.augment import Bend, bent
 from tidemill.training.families import Drop, Weights, grid, modules, pixels
 from tidemill.training.families.pixels import Shape, convolved, pooled
 
-
 LOOKED = 1_000  # pictures summed at a time
 
 
@@ -28,9 +27,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
 
     def __init__(self, shape: Shape, outputs: int, filters: tuple[int, ...], hidden: int, rngs: nnx.Rngs) -> None:
         height, width, channels = shape
-        self.convolutions = nnx.List(
-            [nnx.Conv(a, b, (3, 3), rngs=rngs) for a, b in pairwise((channels, *filters))]
-        )
+        self.convolutions = nnx.List([nnx.Conv(a, b, (3, 3), rngs=rngs) for a, b in pairwise((channels, *filters))])
         pools = 2 ** len(filters)
         self.dense = nnx.Linear((height // pools) * (width // pools) * filters[-1], hidden, rngs=rngs)
         self.out = nnx.Linear(hidden, outputs, rngs=rngs)

@@ -22,7 +22,7 @@ Shape = tuple[int, int, int]  # of a picture: h, w, c
 MIDDLE, HALF = 127.5, 63.75  # pixels are 0 to 255; what nets see is about -2 to 2
 
 
-def seen(x_bhwc: jax.Array) -> jax.Array:
+def seen(x_bhwc: Any) -> Any:
     """Pixels as nets see them."""
     return (x_bhwc.astype(jnp.float32) - MIDDLE) / HALF
 
