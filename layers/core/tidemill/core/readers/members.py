@@ -105,6 +105,11 @@ def _sort_in(entry: Entry, listing: Listing) -> None:
         listing.members.append(entry)
 
 
+def is_nameless(entry: Entry) -> bool:
+    """Whether a member says nothing about itself but stands in a folder, as pictures without extensions do."""
+    return not PurePosixPath(entry.name).suffix and len(entry.parts) > 1
+
+
 def nested(entry: Entry) -> BadRow:
     """The row that sets an archive inside an archive aside."""
     reason = "an archive inside the archive is not opened"
