@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -363,6 +366,11 @@ def test_size_is_part_of_a_dataset_and_its_absence_is_not(pack: Make) -> None:
     assert plain.dataset != sized.dataset
     assert "size" not in plain.schema["spec"]["data"]
     assert read_schema(sized.folder)["spec"]["data"]["size"] == 64
+
+
+def test_tables_need_no_pillow() -> None:
+    code = "import sys, tidemill.core.prepare, tidemill.core.features; sys.exit('PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 0
 
 
 def test_memory_does_not_grow_with_the_archive(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ LIMITS: dict[str, Limit] = {
     "member_depth": Limit(32, "folders", "deeper nesting is an attack, not a data set"),
     "labels_file": Limit(64 * MIB, "bytes", "1,000 characters for each of the most members"),
     "picture_bytes": Limit(32 * MIB, "bytes", "a phone's largest picture; it is read whole"),
-    "picture_pixels": Limit(1 << 26, "pixels", "a phone's largest picture; 4 bytes a pixel, twice while decoding"),
+    "picture_pixels": Limit(48 << 20, "pixels", "a phone's 50 megapixels; WebP takes 16 bytes a pixel while decoding"),
     "picture_aspect": Limit(100, "times", "a longer strip has nothing left when it is fitted into a square"),
     "picture_side": Limit(512, "pixels", "stored pictures are scaled to it: twice what the largest family looks at"),
     "good_pictures": Limit(20, "pictures", "fewer cannot be split, let alone learned from"),

@@ -51,8 +51,10 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = (5, 6, 7, 8)  # orientations that change height and width
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
 _BROKEN_TOO = (OverflowError, AttributeError, MemoryError, AssertionError, NotImplementedError)
+_PNG_METADATA = (b"eXIf", b"xmp", b"exif")  # without these Pillow would decode all of a PNG in search of a turn
 _PNG_HEAD, _PNG_CHUNK = 8, 12  # signature; length, type and checksum of a chunk
 
 
@@ -89,7 +91,7 @@ def read_picture(data: bytes, name: str = "") -> Picture:
         turn = _turn(image)
         notes = _notes(image, data, kind, name)
         pixels_hwc = _pixels(_plain(image), turn, side)
-    if turn in (5, 6, 7, 8):
+    if turn in _LYING:
         width, height = height, width
     return Picture(pixels_hwc, kind, mode, height, width, notes)
 
@@ -99,7 +101,8 @@ def glance(data: bytes) -> tuple[int, int, bool]:
     with _quiet(data):
         image = _opened(data)
         width, height = image.size
-        if _turn(image) in (5, 6, 7, 8):
+        searched = image.format != "PNG" or any(mark in data for mark in _PNG_METADATA)
+        if searched and _turn(image) in _LYING:
             width, height = height, width
         return height, width, image.mode in ("1", "L")
 
@@ -240,7 +243,7 @@ def _pixels(image: Image.Image, turn: int, side: int) -> np.ndarray:
     """Scaled down where it is too long, turned, over white; grey where its three channels are equal."""
     if max(image.size) > side:
         width, height = (max(1, round(length * side / max(image.size))) for length in image.size)
-        image = image.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     if turn in _TURNS:
         image = image.transpose(_TURNS[turn])
     if image.mode == "RGBA":

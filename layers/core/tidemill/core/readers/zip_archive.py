@@ -56,7 +56,7 @@ class ZipArchive:
                     continue
                 try:
                     yield entry, opened.read(info)
-                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
                     raise corrupt(f"{shown(entry.name)} cannot be unpacked ({error})") from error
 
     def _check(self) -> None:
