@@ -324,6 +324,13 @@ def test_what_cannot_be_learned_is_refused(pack: Make, members: Members, section
     assert refusal(pack, members, **sections).code == code
 
 
+def test_names_that_are_taken_or_mean_nothing_are_told(pack: Make) -> None:
+    prepared = pack(class_folders(), data={"target": "picture", "drop": ["colour"]})
+    assert prepared.schema["target"] == "picture__2"
+    assert {"COLUMN_RESERVED_NAME", "COLUMN_NOT_FOUND"} <= codes(prepared)
+    assert set(load_split(prepared.folder, "train")[1]) == {"cat", "dog"}
+
+
 def test_too_many_classes_are_refused(pack: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LIMITS, "classes", Limit(2, "classes", "test"))
     assert refusal(pack, class_folders(60, classes=("a", "b", "c"))).code == "TARGET_TOO_MANY_CLASSES"
@@ -375,16 +382,16 @@ def test_tables_need_no_pillow() -> None:
 
 def test_memory_does_not_grow_with_the_archive(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pictures spooled at once stay within the limit of a chunk."""
-    from tidemill.core.prepare import pictures
+    from tidemill.core.prepare import picture_reading
 
     sizes: list[int] = []
-    append = pictures.Spool.append
+    append = picture_reading.Spool.append
 
     def counted(self: Any, columns: dict[str, Any]) -> None:
         sizes.append(columns["picture"].nbytes)
         append(self, columns)
 
-    monkeypatch.setattr(pictures.Spool, "append", counted)
+    monkeypatch.setattr(picture_reading.Spool, "append", counted)
     monkeypatch.setitem(LIMITS, "chunk", Limit(20_000, "bytes", "test"))
     prepared = make(zipped(class_folders(100)), "a.zip")
     assert len(sizes) > 3

@@ -12,7 +12,8 @@ from tests.core.pictures import drawn, encoded
 
 from tidemill.core.errors import BadPicture
 from tidemill.core.limits import LIMITS, Limit
-from tidemill.core.readers.picture import FORMATS, glance, read_picture
+from tidemill.core.readers.picture import glance, read_picture
+from tidemill.core.readers.picture_faults import FORMATS
 
 PIXELS = drawn(1, 30, 20)
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,134 +19,59 @@ from tidemill.core.prepare.documents import FORMAT, split_warnings
 from tidemill.core.prepare.hashing import hash_texts
 from tidemill.core.prepare.keeping import count_equals, first_of_equals
 from tidemill.core.prepare.labels import Labelled, label_members
-from tidemill.core.prepare.picture_cells import COLUMN, Cell, read_cell, row_hashes
-from tidemill.core.prepare.picture_profile import FILE, Counted, classes_of, schema_of
+from tidemill.core.prepare.picture_cells import COLUMN, row_hashes
+from tidemill.core.prepare.picture_profile import FILE, classes_of, schema_of
+from tidemill.core.prepare.picture_reading import Reading, examples_of
 from tidemill.core.prepare.pipeline import Prepared, dataset_id
 from tidemill.core.prepare.quarantine import Quarantine
 from tidemill.core.prepare.shards import HASH, ROW, ShardWriter, batch_of
 from tidemill.core.prepare.split import SPLITS, Split, divide
 from tidemill.core.prepare.spool import Spool
 from tidemill.core.progress import Progress, Report
-from tidemill.core.readers import members
 from tidemill.core.readers.archive import Archive
 from tidemill.core.readers.chunks import BadRow, Warned
-from tidemill.core.readers.members import Entry, Listing, is_nameless, shown
+from tidemill.core.readers.members import Entry, Listing, shown
 from tidemill.core.spec import Spec
-
-_SPOOLED = 2_000  # pictures in a chunk on disk, or as many as fit the limit of bytes
 
 
 def prepare_pictures(
     archive: Archive, listing: Listing, path: Path, spec: Spec, out: Path, work: Path, model: str, report: Report
 ) -> Prepared:
     """Make a dataset of the pictures in an archive."""
-    examples = _examples(listing)
-    labelled = label_members(archive, listing, examples, spec.data.target.strip(), work)
+    examples = examples_of(listing)
+    labelled = _labelled(archive, listing, examples, spec, work)
+    quarantine = Quarantine(out)
+    try:
+        quarantine.add(listing.bad)
+        read = Reading(labelled, Spool(work / "pictures"), quarantine, spec.preprocess.max_bad_fraction, report)
+        read.read(archive, examples, len(listing.bad))
+        chosen = _choose(read, spec, quarantine)
+    finally:
+        quarantine.close()
+    hashes, targets, classes = (part[chosen.keep] for part in (chosen.hashes, chosen.targets, chosen.classes))
+    divided = divide(hashes, targets, classes, spec.split.validation, spec.split.test, spec.split.seed)
+    _write(out, read, chosen, divided, labelled.name)
+    facts = {"format": archive.format, "members": read.total, "junk": listing.junk}
+    return _finish(path, spec, out, model, facts, read, chosen, divided, quarantine)
+
+
+def _labelled(archive: Archive, listing: Listing, examples: list[Entry], spec: Spec, work: Path) -> Labelled:
+    """The labels, under a name that no other column has, and what the specification asks for in vain."""
     if spec.data.task == target.REGRESSION:
         raise BadTable(
             "Pictures are told apart by class; the specification asks for regression.",
             code="TARGET_NOT_NUMERIC",
             remedy='Set [data] task = "auto".',
         )
-    quarantine = Quarantine(out)
-    try:
-        quarantine.add(listing.bad)
-        read = _Reading(labelled, Spool(work / "pictures"), quarantine, spec.preprocess.max_bad_fraction, report)
-        read.read(archive, examples, len(listing.bad))
-        chosen = _choose(read, spec, quarantine)
-    finally:
-        quarantine.close()
-    divided = divide(
-        chosen.hashes[chosen.keep],
-        chosen.targets[chosen.keep],
-        chosen.classes[chosen.keep],
-        spec.split.validation,
-        spec.split.test,
-        spec.split.seed,
-    )
-    _write(out, read, chosen, divided, labelled.name)
-    facts = {"format": archive.format, "members": read.total, "junk": listing.junk}
-    return _finish(path, spec, out, model, facts, read, chosen, divided, quarantine)
-
-
-def _examples(listing: Listing) -> list[Entry]:
-    """The members to read as pictures: those called so or nothing, and others that stand beside them in a folder."""
-    called = [entry for entry in listing.members if entry.kind == members.PICTURE or is_nameless(entry)]
-    folders = {entry.parts[:-1] for entry in called if len(entry.parts) > 1}
-    return [
-        entry
-        for entry in listing.members
-        if entry.kind in (members.PICTURE, members.OTHER)
-        and (entry.kind == members.PICTURE or is_nameless(entry) or entry.parts[:-1] in folders)
-    ]
-
-
-@dataclass
-class _Reading:
-    """The pass over the archive: what was spooled, row by row, and what was counted on the way."""
-
-    labelled: Labelled
-    spool: Spool
-    quarantine: Quarantine
-    fraction: float
-    report: Report
-    total: int = 0
-    counted: Counted = field(default_factory=Counted)
-    places: list[int] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    hashes: list[int] = field(default_factory=list)
-    _pictures: list[bytes] = field(default_factory=list)
-    _bytes: int = 0
-
-    def read(self, archive: Archive, examples: list[Entry], aside: int) -> None:
-        """Read every example once."""
-        self.total = len(examples) + aside
-        wanted = {entry.place for entry in examples if self._may_be_read(entry)}
-        seen = self.total - len(wanted)
-        for entry, data in archive.contents(lambda entry: entry.place in wanted):
-            self._take(entry, data)
-            seen += 1
-            if seen % _SPOOLED == 0:
-                self.quarantine.check(seen, self.fraction, final=False)
-                self.report(Progress("reading", seen, self.total, f"{seen:,} of {self.total:,} pictures read"))
-        self._flush()
-        self.quarantine.check(self.total, self.fraction, final=True)
-
-    def _may_be_read(self, entry: Entry) -> bool:
-        """Whether a member has one label and a size that is read; set aside otherwise."""
-        name = shown(entry.name)
-        if entry.place in self.labelled.conflicts:
-            row = BadRow(entry.place, "LABEL_CONFLICT", "the file is given two labels", self.labelled.name, name)
-        elif entry.place not in self.labelled.of_place:
-            row = BadRow(entry.place, "MISSING_TARGET", "nothing says which class it is", self.labelled.name, name)
-        elif entry.size_bytes > (most := limit("picture_bytes")):
-            reason = f"the picture has {entry.size_bytes:,} bytes; the limit is {most:,}"
-            row = BadRow(entry.place, "IMAGE_TOO_LARGE", reason, COLUMN, name)
-        else:
-            return True
-        self.quarantine.add([row])
-        return False
-
-    def _take(self, entry: Entry, data: bytes) -> None:
-        cell = read_cell(entry, data)
-        if not isinstance(cell, Cell):
-            self.quarantine.add([cell])
-            return
-        self.counted.add(cell)
-        self.places.append(entry.place)
-        self.files.append(entry.name)
-        self.labels.append(self.labelled.of_place[entry.place])
-        self.hashes.append(cell.hash)
-        self._pictures.append(cell.stored)
-        self._bytes += len(cell.stored)
-        if len(self._pictures) >= _SPOOLED or self._bytes >= limit("chunk"):
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pictures:
-            self.spool.append({COLUMN: pa.array(self._pictures, pa.binary())})
-            self._pictures, self._bytes = [], 0
+    labelled = label_members(archive, listing, examples, spec.data.target.strip(), work)
+    if labelled.name in (COLUMN, FILE, ROW, HASH):
+        name, labelled.name = labelled.name, f"{labelled.name}__2"
+        message = f"The name {name!r} is taken; the column of labels is called {labelled.name!r}."
+        labelled.warnings.append(Warned("COLUMN_RESERVED_NAME", message, labelled.name))
+    for name in dict.fromkeys((*spec.data.drop, *spec.data.id, *spec.data.groups)):
+        message = f"The specification names the column {name!r}; pictures have none but their file and their label."
+        labelled.warnings.append(Warned("COLUMN_NOT_FOUND", message, name))
+    return labelled
 
 
 @dataclass(frozen=True)
@@ -162,7 +87,7 @@ class _Chosen:
     warnings: list[Warned]
 
 
-def _choose(read: _Reading, spec: Spec, quarantine: Quarantine) -> _Chosen:
+def _choose(read: Reading, spec: Spec, quarantine: Quarantine) -> _Chosen:
     hashes = row_hashes(np.array(read.hashes, np.uint64))
     targets = hash_texts(read.labels)
     keep = np.ones(len(hashes), bool)
@@ -187,12 +112,12 @@ def _choose(read: _Reading, spec: Spec, quarantine: Quarantine) -> _Chosen:
     return _Chosen(keep, hashes, targets, labels, classes, duplicates, warnings)
 
 
-def _aside(read: _Reading, chosen: np.ndarray, code: str, reason: str) -> list[BadRow]:
+def _aside(read: Reading, chosen: np.ndarray, code: str, reason: str) -> list[BadRow]:
     rows = np.flatnonzero(chosen).tolist()
     return [BadRow(read.places[row], code, reason, read.labelled.name, shown(read.files[row])) for row in rows]
 
 
-def _check(labels: list[str], used: int, read: _Reading, spec: Spec) -> None:
+def _check(labels: list[str], used: int, read: Reading, spec: Spec) -> None:
     name = read.labelled.name
     if used < limit("good_pictures"):
         raise BadTable(
@@ -214,7 +139,7 @@ def _check(labels: list[str], used: int, read: _Reading, spec: Spec) -> None:
         )
 
 
-def _conflicts(hashes: np.ndarray, targets: np.ndarray, read: _Reading) -> list[Warned]:
+def _conflicts(hashes: np.ndarray, targets: np.ndarray, read: Reading) -> list[Warned]:
     """A warning where equal pictures stand in different classes."""
     order = np.lexsort((targets, hashes))
     same = hashes[order][1:] == hashes[order][:-1]
@@ -227,7 +152,7 @@ def _conflicts(hashes: np.ndarray, targets: np.ndarray, read: _Reading) -> list[
     return [Warned("LABEL_CONFLICT", message, read.labelled.name, remedy)]
 
 
-def _write(out: Path, read: _Reading, chosen: _Chosen, divided: Split, name: str) -> None:
+def _write(out: Path, read: Reading, chosen: _Chosen, divided: Split, name: str) -> None:
     splits = np.full(len(chosen.keep), -1, np.int8)
     splits[chosen.keep] = divided.splits
     hashes = chosen.hashes.copy()
@@ -261,7 +186,7 @@ def _finish(
     out: Path,
     model: str,
     facts: dict[str, Any],
-    read: _Reading,
+    read: Reading,
     chosen: _Chosen,
     divided: Split,
     quarantine: Quarantine,
@@ -275,6 +200,8 @@ def _finish(
     used = chosen.classes[chosen.keep]
     schema = schema_of(model, identity, spec, name, chosen.labels, rows, len(np.unique(chosen.hashes[chosen.keep])))
     warnings = [*chosen.warnings, *split_warnings(divided, used, chosen.labels, name)]
+    if unlabelled := quarantine.codes["MISSING_TARGET"]:
+        warnings.append(Warned("MISSING_TARGET", f"Nothing says which class {unlabelled:,} pictures are of.", name))
     profile = {
         "format": FORMAT,
         "modality": "picture",

@@ -28,10 +28,9 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from tidemill.core.errors import BadPicture
 from tidemill.core.limits import limit
+from tidemill.core.readers import picture_faults as faults
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _EXTENSIONS = {
     "PNG": ("png",),
     "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
@@ -40,7 +39,6 @@ _EXTENSIONS = {
     "GIF": ("gif",),
     "TIFF": ("tif", "tiff"),
 }
-_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"RIFF")
 _ORIENTATION = 0x0112  # EXIF 2.32, table 4
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -55,7 +53,6 @@ _LYING = (5, 6, 7, 8)  # orientations that change height and width
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
 _BROKEN_TOO = (OverflowError, AttributeError, MemoryError, AssertionError, NotImplementedError)
 _PNG_METADATA = (b"eXIf", b"xmp", b"exif")  # without these Pillow would decode all of a PNG in search of a turn
-_PNG_HEAD, _PNG_CHUNK = 8, 12  # signature; length, type and checksum of a chunk
 
 
 @dataclass(frozen=True)
@@ -77,11 +74,11 @@ class Picture:
 
 def read_picture(data: bytes, name: str = "") -> Picture:
     """The picture in some bytes; raises BadPicture where there is none, or where it breaks a limit."""
-    _check_bytes(data)
+    faults.check_bytes(data)
     with _quiet(data):
         image = _opened(data)
         kind, mode, (width, height) = _format(image), image.mode, image.size
-        _check_size(width, height)
+        faults.check_size(width, height)
         if isinstance(image, PngImagePlugin.PngImageFile):  # load() is content with a file that was cut off
             image.verify()
             image = _opened(data)
@@ -107,37 +104,6 @@ def glance(data: bytes) -> tuple[int, int, bool]:
         return height, width, image.mode in ("1", "L")
 
 
-def _check_bytes(data: bytes) -> None:
-    if not data:
-        raise BadPicture("The picture has 0 bytes.", code="IMAGE_EMPTY", remedy="Leave it out, or save it again.")
-    if len(data) > limit("picture_bytes"):
-        raise BadPicture(
-            f"The picture has {len(data):,} bytes; the limit is {limit('picture_bytes'):,}.",
-            code="IMAGE_TOO_LARGE",
-            remedy="Save it smaller.",
-        )
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > limit("picture_pixels"):
-        raise _too_many_pixels(f"{width:,} x {height:,} pixels")
-    if max(width, height) > limit("picture_aspect") * min(width, height):
-        raise BadPicture(
-            f"The picture is {width:,} x {height:,} pixels: one side is more than {limit('picture_aspect')} times"
-            " the other.",
-            code="IMAGE_ASPECT",
-            remedy="Cut it into pieces.",
-        )
-
-
-def _too_many_pixels(what: str) -> BadPicture:
-    return BadPicture(
-        f"The picture has {what}; the limit is {limit('picture_pixels'):,} in all.",
-        code="IMAGE_TOO_MANY_PIXELS",
-        remedy="Save it smaller.",
-    )
-
-
 @contextmanager
 def _quiet(data: bytes) -> Iterator[None]:
     """Whatever Pillow raises about broken bytes, as BadPicture; its warnings about metadata, unsaid."""
@@ -147,46 +113,15 @@ def _quiet(data: bytes) -> Iterator[None]:
         try:
             yield
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise _too_many_pixels("more pixels than are read") from error
+            raise faults.too_many_pixels("more pixels than are read") from error
         except UnidentifiedImageError as error:
-            raise _broken(data, "") if data.startswith(_MAGIC) else _unknown() from error
+            raise faults.broken(data, "") if data.startswith(faults.MAGIC) else faults.unknown() from error
         except (*_BROKEN, *_BROKEN_TOO) as error:
-            raise _broken(data, str(error)) from error
-
-
-def _unknown() -> BadPicture:
-    return BadPicture(
-        "The bytes are no picture of a format that is read.",
-        code="IMAGE_FORMAT",
-        remedy=f"Save it as one of {', '.join(FORMATS)}.",
-    )
-
-
-def _broken(data: bytes, why: str) -> BadPicture:
-    cut = "truncat" in why.lower() or _is_cut_png(data)
-    what = "ends too early" if cut else "is broken"
-    return BadPicture(
-        f"The picture {what}{f' ({why[:200]})' if why else ''}.",
-        code="IMAGE_TRUNCATED" if cut else "IMAGE_CORRUPT",
-        remedy="Copy or save it again.",
-    )
-
-
-def _is_cut_png(data: bytes) -> bool:
-    """Whether a PNG ends before its last chunk does."""
-    if not data.startswith(b"\x89PNG"):
-        return False
-    place = _PNG_HEAD
-    while place + _PNG_CHUNK <= len(data):
-        (length,) = struct.unpack_from(">L", data, place)
-        if data[place + 4 : place + 8] == b"IEND":
-            return False
-        place += _PNG_CHUNK + length
-    return True
+            raise faults.broken(data, str(error)) from error
 
 
 def _opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=FORMATS)
+    return Image.open(io.BytesIO(data), formats=faults.FORMATS)
 
 
 def _format(image: Image.Image) -> str:
