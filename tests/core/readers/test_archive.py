@@ -221,6 +221,14 @@ def test_names_from_a_chinese_windows_are_read(tmp_path: Path, codec: str) -> No
     assert read == names
 
 
+@pytest.mark.parametrize(("name", "codec"), [("动物照片/猫/1.png", "gb18030"), ("animaux/élan/1.png", "cp1252")])
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_names_of_a_tar_that_are_not_utf_8_are_read(tmp_path: Path, name: str, codec: str, form: int) -> None:
+    raw = name.encode(codec).decode("utf-8", "surrogateescape")
+    (entry,) = opened(tmp_path, tarred({raw: b"x"}, form=form)).entries()
+    assert entry.name == name
+
+
 def listed(*names: str) -> Listing:
     return list_members(Entry(place, name, 1, name.endswith("/")) for place, name in enumerate(names, start=1))
 

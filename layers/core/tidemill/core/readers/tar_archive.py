@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidemill.core.limits import KIB, MIB
+from tidemill.core.readers import encoding
 from tidemill.core.readers.members import Entry, shown
 from tidemill.core.readers.streams import Unpacked, open_bytes
 from tidemill.core.readers.zip_archive import corrupt, link
@@ -85,11 +86,22 @@ def _walk(stream: Stream) -> Iterator[Entry]:
         if info.type not in _FILES and info.type != tarfile.DIRTYPE:
             raise corrupt(f"{shown(info.name)} is a member of type {info.type!r}, which is not read")
         place += 1
-        name = (noted.name or info.name).removeprefix("./").replace("\\", "/") or "."
+        name = _readable(noted.name or info.name).removeprefix("./").replace("\\", "/") or "."
         folder = info.type == tarfile.DIRTYPE or name.endswith("/")
         size_bytes = info.size if noted.size_bytes is None else noted.size_bytes
         noted = _Noted()
         yield Entry(place, name, 0 if folder else size_bytes, folder)
+
+
+def _readable(name: str) -> str:
+    """A name that is not UTF-8 as what its bytes look like (GBK, Big5, Windows-1252); old tools keep their own."""
+    if not any("\udc80" <= mark <= "\udcff" for mark in name):
+        return name
+    raw = name.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode(encoding.guess(raw))
+    except UnicodeDecodeError:
+        return name
 
 
 def _parsed(block: bytes) -> tarfile.TarInfo:
