@@ -20,7 +20,7 @@ PICTURE: dict[str, tuple[str, set[str]]] = {
 
 # what each package may import from outside, beyond the standard library
 LIBRARIES: dict[str, set[str]] = {
-    "layers/core/tidemill/core": {"numpy", "boto3", "botocore", "aws_lambda_powertools", "pyarrow"},
+    "layers/core/tidemill/core": {"numpy", "boto3", "botocore", "aws_lambda_powertools", "pyarrow", "PIL"},
     "layers/serving/tidemill/serving": {
         *{"numpy", "onnxruntime", "boto3", "botocore", "aws_lambda_powertools", "fastapi", "starlette", "pydantic"}
     },
@@ -94,6 +94,14 @@ def test_pyarrow_stays_with_readers_and_preparation(root: Path) -> None:
     for path in core.rglob("*.py"):
         if path.relative_to(core).parts[0] not in ("readers", "prepare"):
             assert not any(name.split(".")[0] == "pyarrow" for name in imports_of(path)), path
+
+
+def test_pillow_stays_where_pictures_are_read(root: Path) -> None:
+    core = root / "layers/core/tidemill/core"
+    users = {path for path in core.rglob("*.py") if any(name.split(".")[0] == "PIL" for name in imports_of(path))}
+    assert {path.relative_to(core).as_posix() for path in users} == {
+        *("readers/picture.py", "prepare/picture_cells.py", "features/pictures.py")
+    }
 
 
 @pytest.mark.parametrize("module", HOT)

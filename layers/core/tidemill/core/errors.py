@@ -49,6 +49,12 @@ class BadTable(TidemillError):
     code, status, title = "BAD_TABLE", 422, "The table cannot be used"
 
 
+class BadPicture(TidemillError):
+    """Bytes that are no picture, or one that breaks a limit."""
+
+    code, status, title = "BAD_PICTURE", 422, "The picture cannot be used"
+
+
 class BadSpec(TidemillError):
     """A tidemill.toml that cannot be followed."""
 

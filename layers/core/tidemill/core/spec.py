@@ -13,6 +13,7 @@ from tidemill.core.errors import BadSpec
 
 Section = TypeVar("Section")
 MOST_HELD = 0.8  # share of the rows that may be kept from training
+LEAST_SIDE = 8  # pixels: what two convolutions with pooling leave something of
 HUGE = 10**300  # integers beyond are no floats
 
 
@@ -25,6 +26,7 @@ class Data:
     id: tuple[str, ...] = ()  # columns that name a row; kept out of the model
     drop: tuple[str, ...] = ()  # columns to leave out
     groups: tuple[str, ...] = ()  # columns whose groups the scores are shown for; named in drop too, no model input
+    size: int = 0  # of pictures, as the model sees them: side in pixels; 0: decided from the data
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ def _value(hint: Any, where: str, value: Any) -> Any:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
+    "data.size": (0, 512),
     "preprocess.max_bad_fraction": (0.0, 1.0),
     "split.validation": (0.01, 0.5),
     "split.test": (0.01, 0.5),
@@ -198,6 +201,8 @@ def _check_ranges(spec: Spec) -> None:
         value = getattr(getattr(spec, section), key)
         if value is not None and not low <= value <= high:
             raise BadSpec(f"[{section}] {key} is {value}.", remedy=f"It lies between {low} and {high}.")
+    if 0 < spec.data.size < LEAST_SIDE:
+        raise BadSpec(f"[data] size is {spec.data.size}.", remedy=f"It is 0, or {LEAST_SIDE} pixels or more.")
     if spec.split.validation + spec.split.test > MOST_HELD:
         raise BadSpec(
             f"[split] validation {spec.split.validation} and test {spec.split.test} leave too little to train on.",

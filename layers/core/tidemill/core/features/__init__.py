@@ -1,7 +1,26 @@
-"""The feature program: what turns the columns of a table into a model's numbers, fitted once, replayed everywhere."""
+"""The feature program: what turns rows into a model's numbers, fitted once, replayed everywhere."""
 
-from tidemill.core.features.fitting import fit
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tidemill.core.features import fitting
 from tidemill.core.features.kinds import Category, Moment, Number
 from tidemill.core.features.program import Columns, Program
 
+if TYPE_CHECKING:
+    from tidemill.core.spec import Spec
+
 __all__ = ["Category", "Columns", "Moment", "Number", "Program", "fit"]
+
+
+def fit(columns: Columns, schema: dict[str, Any], spec: Spec) -> Any:
+    """Fit the program of the schema's modality: a Program, or a PictureProgram.
+
+    Callers that work with one modality only name the type they expect.
+    """
+    if schema.get("modality", "table") == "picture":
+        from tidemill.core.features import pictures  # Pillow is not needed for tables, nor present everywhere
+
+        return pictures.fit(columns, schema, spec)
+    return fitting.fit(columns, schema, spec)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from tidemill.core.prepare import target
 from tidemill.core.prepare.deciding import Decided
 from tidemill.core.prepare.kinds import CATEGORY, FEATURE, NUMBER, TARGET, Plan
 from tidemill.core.prepare.measure import CategoryMeasure, NumberMeasure
 from tidemill.core.prepare.measuring import Measured
 from tidemill.core.prepare.passes import Gathered
-from tidemill.core.prepare.split import Split
-from tidemill.core.readers.chunks import Table
+from tidemill.core.prepare.split import Split, missing_classes
+from tidemill.core.readers.chunks import Table, Warned
 from tidemill.core.spec import Spec
 
 FORMAT = 1
+_NEWER = ("groups", "size")  # settings of [data] that came later: unused, they leave the ids of datasets as they were
 
 
 def schema_of(
@@ -32,6 +35,7 @@ def schema_of(
     log1p = spec.preprocess.skew == "log1p"
     return {
         "format": FORMAT,
+        "modality": "table",
         "model": model,
         "dataset": dataset,
         "target": decided.task.plan.name,
@@ -48,10 +52,11 @@ def schema_of(
 
 
 def wishes(spec: Spec) -> dict[str, Any]:
-    """What a specification asks of a dataset; without the key of groups where it asks for none, as it was before."""
+    """What a specification asks of a dataset; without newer keys where it does not use them."""
     plain = {name: value for name, value in spec.to_json().items() if name in ("data", "preprocess", "split")}
-    if not plain["data"]["groups"]:
-        del plain["data"]["groups"]
+    for key in _NEWER:
+        if not plain["data"][key]:
+            del plain["data"][key]
     return plain
 
 
@@ -109,6 +114,7 @@ def profile_of(
     columns: dict[str, NumberMeasure | CategoryMeasure] = {**measured.columns, measured.target_name: measured.target}
     return {
         "format": FORMAT,
+        "modality": "table",
         "source": table.facts,
         "encoding": table.facts.get("encoding"),
         "delimiter": table.facts.get("delimiter"),
@@ -126,3 +132,14 @@ def profile_of(
         },
         "warnings": [warned.to_json() for warned in decided.warnings],
     }
+
+
+def split_warnings(divided: Split, classes: np.ndarray | None, labels: list[str], name: str) -> list[Warned]:
+    """What a person should know of the division: that it is not by content alone, that classes are missing in it."""
+    warnings = [] if divided.method == "content" else [Warned("SPLIT_NOT_BY_CONTENT", divided.sentence)]
+    if classes is not None:
+        warnings += [
+            Warned("SPLIT_LACKS_CLASS", f"No row of class {label[:80]!r} is in the {split} split.", name)
+            for label, split in missing_classes(divided.splits, classes, labels)[:20]
+        ]
+    return warnings

@@ -18,15 +18,17 @@ from tidemill.core.errors import BadTable
 from tidemill.core.limits import MIB, limit
 from tidemill.core.names import check_model
 from tidemill.core.prepare import deciding, passes, target
-from tidemill.core.prepare.documents import profile_of, schema_of, wishes
+from tidemill.core.prepare.archives import check_no_picture, prepare_archive
+from tidemill.core.prepare.documents import profile_of, schema_of, split_warnings, wishes
 from tidemill.core.prepare.keeping import Kept, keep_rows
 from tidemill.core.prepare.kinds import CATEGORY, DROPPED, FEATURE
 from tidemill.core.prepare.measuring import Measured, measure
 from tidemill.core.prepare.quarantine import Quarantine
 from tidemill.core.prepare.shards import HASH, ROW, ShardWriter, arrow_schema, batch_of
-from tidemill.core.prepare.split import SPLITS, Split, divide, missing_classes
+from tidemill.core.prepare.split import SPLITS, Split, divide
 from tidemill.core.prepare.spool import Spool
 from tidemill.core.progress import Progress, Report, silent
+from tidemill.core.readers.archive import open_archive
 from tidemill.core.readers.chunks import Table, Warned
 from tidemill.core.readers.opening import open_table
 from tidemill.core.spec import Spec
@@ -56,6 +58,9 @@ def prepare(
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         path = source if isinstance(source, Path) else _copied(source, work / "source")
+        check_no_picture(path, filename)
+        if archive := open_archive(path, filename):
+            return prepare_archive(archive, path, spec, out, work, model, report)
         return _Preparation(path, filename, spec, out, work, model, report).run()
     except BaseException:
         for leftover in out.iterdir():
@@ -231,15 +236,8 @@ class _Preparation:
             warnings.append(
                 Warned("DUPLICATE_ROWS", f"{kept.duplicates:,} rows equal an earlier row; they are {what}.")
             )
-        if divided.method != "content":
-            warnings.append(Warned("SPLIT_NOT_BY_CONTENT", divided.sentence))
-        if kept.classes is not None:
-            lacking = missing_classes(divided.splits, kept.classes[kept.keep], kept.labels)
-            warnings += [
-                Warned("SPLIT_LACKS_CLASS", f"No row of class {label[:80]!r} is in the {split} split.", name)
-                for label, split in lacking[:20]
-            ]
-        return warnings
+        classes = None if kept.classes is None else kept.classes[kept.keep]
+        return warnings + split_warnings(divided, classes, kept.labels, name)
 
 
 def _too_few(used: int, read: int) -> BadTable:

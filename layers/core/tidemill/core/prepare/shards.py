@@ -17,6 +17,7 @@ from tidemill.core.prepare.split import SPLITS
 
 HASH, ROW = "__hash", "__row"
 SHARD_ROWS = 1_000_000
+_OBJECTS = ("category", "text", "picture")  # kinds whose cells are str or bytes
 _BUFFER_ROWS, _BUFFER_BYTES = 100_000, 32 << 20
 
 
@@ -110,7 +111,7 @@ def load_split(folder: Path, split: str) -> tuple[dict[str, np.ndarray], np.ndar
     names = [*(column["name"] for column in features), schema["target"], HASH, ROW]
     table = pa.concat_tables(pq.read_table(path, columns=names, partitioning=None) for path in _files(folder, split))
     hashes, target = table[HASH].to_numpy(), _array(table[schema["target"]], schema["task"] != "regression")
-    columns = {item["name"]: _array(table[item["name"]], item["kind"] == "category") for item in features}
+    columns = {item["name"]: _array(table[item["name"]], item["kind"] in _OBJECTS) for item in features}
     order = _order(schema, hashes, target, table[ROW].to_numpy())
     if order is None:
         return columns, target, hashes
