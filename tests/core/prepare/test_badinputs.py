@@ -23,7 +23,7 @@ def cases() -> list[Any]:
     if not FOLDER:
         return [pytest.param({}, marks=pytest.mark.skip(reason="TIDEMILL_BADINPUTS names no folder"), id="none")]
     entries = json.loads((Path(FOLDER) / "manifest.json").read_text())
-    return [pytest.param(e, id=e["name"]) for e in entries if e["modality"] in ("csv", "json", "parquet")]
+    return [pytest.param(e, id=e["name"]) for e in entries if e["modality"] in ("csv", "json", "parquet", "text")]
 
 
 @pytest.mark.parametrize("entry", cases())

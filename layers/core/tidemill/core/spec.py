@@ -25,6 +25,7 @@ class Data:
     id: tuple[str, ...] = ()  # columns that name a row; kept out of the model
     drop: tuple[str, ...] = ()  # columns to leave out
     groups: tuple[str, ...] = ()  # columns whose groups the scores are shown for; named in drop too, no model input
+    text: str = ""  # the column of texts to learn from; empty: the only column beside the target, if it reads as texts
 
 
 @dataclass(frozen=True)

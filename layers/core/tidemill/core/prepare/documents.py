@@ -8,8 +8,8 @@ from typing import Any
 from tidemill.core.prepare import target
 from tidemill.core.prepare.deciding import Decided
 from tidemill.core.prepare.kinds import CATEGORY, FEATURE, NUMBER, TARGET, Plan
-from tidemill.core.prepare.measure import CategoryMeasure, NumberMeasure
-from tidemill.core.prepare.measuring import Measured
+from tidemill.core.prepare.measure import NumberMeasure
+from tidemill.core.prepare.measuring import Measure, Measured
 from tidemill.core.prepare.passes import Gathered
 from tidemill.core.prepare.split import Split
 from tidemill.core.readers.chunks import Table
@@ -32,6 +32,7 @@ def schema_of(
     log1p = spec.preprocess.skew == "log1p"
     return {
         "format": FORMAT,
+        "modality": decided.modality,
         "model": model,
         "dataset": dataset,
         "target": decided.task.plan.name,
@@ -48,10 +49,11 @@ def schema_of(
 
 
 def wishes(spec: Spec) -> dict[str, Any]:
-    """What a specification asks of a dataset; without the key of groups where it asks for none, as it was before."""
+    """What a specification asks of a dataset; without the keys of later settings where they ask for nothing."""
     plain = {name: value for name, value in spec.to_json().items() if name in ("data", "preprocess", "split")}
-    if not plain["data"]["groups"]:
-        del plain["data"]["groups"]
+    for later in ("groups", "text"):  # settings that came after the first datasets, whose ids must stay
+        if not plain["data"][later]:
+            del plain["data"][later]
     return plain
 
 
@@ -66,7 +68,7 @@ def task_of(decided: Decided, labels: list[str]) -> str:
     return target.BINARY if len(labels) == 2 else target.MULTICLASS
 
 
-def _target_is_skewed(measure: NumberMeasure | CategoryMeasure) -> bool:
+def _target_is_skewed(measure: Measure) -> bool:
     return isinstance(measure, NumberMeasure) and measure.moments.least > 0 and measure.moments.skew > 1
 
 
@@ -106,9 +108,10 @@ def profile_of(
     duplicates: int,
 ) -> dict[str, Any]:
     """The profile: what was found in the file and what was made of it, for a person."""
-    columns: dict[str, NumberMeasure | CategoryMeasure] = {**measured.columns, measured.target_name: measured.target}
+    columns: dict[str, Measure] = {**measured.columns, measured.target_name: measured.target}
     return {
         "format": FORMAT,
+        "modality": decided.modality,
         "source": table.facts,
         "encoding": table.facts.get("encoding"),
         "delimiter": table.facts.get("delimiter"),

@@ -25,7 +25,9 @@ SCHEMA = pa.schema(
 )
 FILE = "quarantine.parquet"
 # What the specification or the missing label sets aside is no fault of the file and does not count as bad.
-POLICY = frozenset({"MISSING_TARGET", "MISSING_VALUE", "DUPLICATE_ROW", "CLASS_TOO_SMALL", "ROW_EMPTY"})
+POLICY = frozenset(
+    {"MISSING_TARGET", "MISSING_VALUE", "DUPLICATE_ROW", "CLASS_TOO_SMALL", "ROW_EMPTY", "ROW_TEXT_EMPTY"}
+)
 _BUFFER = 2_000
 _HOPELESS = 20_000
 

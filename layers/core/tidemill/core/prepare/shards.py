@@ -110,7 +110,7 @@ def load_split(folder: Path, split: str) -> tuple[dict[str, np.ndarray], np.ndar
     names = [*(column["name"] for column in features), schema["target"], HASH, ROW]
     table = pa.concat_tables(pq.read_table(path, columns=names, partitioning=None) for path in _files(folder, split))
     hashes, target = table[HASH].to_numpy(), _array(table[schema["target"]], schema["task"] != "regression")
-    columns = {item["name"]: _array(table[item["name"]], item["kind"] == "category") for item in features}
+    columns = {item["name"]: _array(table[item["name"]], item["kind"] in ("category", "text")) for item in features}
     order = _order(schema, hashes, target, table[ROW].to_numpy())
     if order is None:
         return columns, target, hashes

@@ -12,6 +12,7 @@ MEANING = {
     "data.id": "columns that name a row, kept out of the model",
     "data.drop": "columns left out on request",
     "data.groups": "columns whose groups the scores are shown for",
+    "data.text": "column of texts to learn from (empty: the only one there is, if it reads as texts)",
     "preprocess.missing": "missing cells: filled in and flagged, or the row set aside",
     "preprocess.skew": "long-tailed positive columns: logarithm, or as they are",
     "preprocess.duplicates": "equal rows: kept (always in one split), or only the first",
