@@ -207,7 +207,8 @@ def _left_out(plan: Plan, found: Evidence, warnings: list[Warned]) -> Plan:
         )
     if reason is None:
         return plan
-    warnings.append(Warned(code, f"{plan.name!r} {message}; it is left out.", plan.name))
+    remedy = f'Set [data] text = "{plan.name}" to learn from it alone.' if reason == "text" else ""
+    warnings.append(Warned(code, f"{plan.name!r} {message}; it is left out.", plan.name, remedy))
     return dropped(plan, reason)
 
 

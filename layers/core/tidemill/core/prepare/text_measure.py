@@ -65,7 +65,9 @@ class TextMeasure:
         return {
             "missing": 0,
             "distinct": self.sketch.count(),
-            "characters": {"min": found.least, "max": found.greatest, "mean": rounded(found.mean)} if found.n else {},
+            "characters": {"min": int(found.least), "max": int(found.greatest), "mean": rounded(found.mean)}
+            if found.n
+            else {},
             "cjk_share": rounded(self.cjk / found.n) if found.n else 0.0,
         }
 
