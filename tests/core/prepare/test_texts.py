@@ -17,7 +17,7 @@ from tests.core.prepare.conftest import as_csv
 from tidemill.core import features, manifest
 from tidemill.core.errors import BadTable
 from tidemill.core.limits import LIMITS, Limit, limit
-from tidemill.core.prepare import Prepared, load_split, prepare
+from tidemill.core.prepare import Prepared, load_groups, load_split, prepare
 from tidemill.core.prepare.text_measure import hides
 from tidemill.core.spec import Spec
 
@@ -76,11 +76,12 @@ def test_ids_and_columns_left_out_do_not_make_texts_a_table(make: Make) -> None:
         [(sentence(k), sentence(k + 1), ("yes", "no")[k % 2]) for k in range(N)],
         [(f"{k}@example.com", "", ("yes", "no")[k % 2]) for k in range(N)],
         [(f"{k * 7919 % 997}.5", "", ("yes", "no")[k % 2]) for k in range(N)],
+        [(f"0{k * 7919 % 9}", "", ("yes", "no")[k % 2]) for k in range(N)],
     ],
-    ids=["beside a number", "a few values", "two texts", "one word", "numbers"],
+    ids=["beside a number", "a few values", "two texts", "one word", "numbers", "codes"],
 )
 def test_other_tables_stay_tables(make: Make, rows: list[tuple[Any, ...]]) -> None:
-    prepared = make(as_csv(("a", "b", "label"), rows))
+    prepared = make(as_csv(("a day", "b", "label"), rows))
     assert prepared.schema["modality"] == prepared.profile["modality"] == "table"
     assert all(column["kind"] != "text" for column in prepared.schema["columns"])
 
@@ -216,6 +217,15 @@ def test_few_texts_are_enough_and_fewer_are_not(make: Make, monkeypatch: pytest.
     with pytest.raises(BadTable) as caught:
         make(table(lambda k: "" if k % 2 == k % 4 else sentence(k), n=60))
     assert caught.value.code == "TOO_FEW_ROWS"
+
+
+def test_scores_can_be_shown_by_a_column_beside_the_text(make: Make) -> None:
+    rows = [(sentence(k), "abc"[k % 3], ("yes", "no")[k % 2]) for k in range(N)]
+    data = {"text": "words", "drop": "shop", "groups": ["shop", "words"]}
+    prepared = make(as_csv(("words", "shop", "label"), rows), data=data)
+    groups, (columns, _, _) = load_groups(prepared.folder, "train"), load_split(prepared.folder, "train")
+    assert set(groups["shop"]) == set("abc")
+    assert groups["words"].tolist() == columns["words"].tolist()
 
 
 def test_a_dataset_of_texts_becomes_bags_and_sequences(make: Make) -> None:

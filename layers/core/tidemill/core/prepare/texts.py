@@ -70,7 +70,7 @@ def _reads_as_text(plan: Plan, found: Evidence) -> bool:
     if plan.name.casefold() in NAMES:
         return True
     words = found.spaces / found.present + 1
-    characters = sum(len(text) for text in found.examples if is_cjk(text)) / len(found.examples)
+    characters = sum(len(text) for text in found.examples if is_cjk(text)) / max(len(found.examples), 1)
     long = words >= _MANY_WORDS or characters >= _MANY_CHARACTERS
     return long and found.distinct > _DISTINCT * found.present
 
