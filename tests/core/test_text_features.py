@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from tidemill.core import features
 from tidemill.core.errors import BadBundle, BadTable, SchemaMismatch
 from tidemill.core.features import text_bags, text_fitting, text_grams, text_lookup
-from tidemill.core.features.text_cleaning import PIECE, clean, clean_with_places, plain
+from tidemill.core.features.text_cleaning import clean_with_places, plain
 from tidemill.core.features.text_grams import LETTERS, WORDS, grams
 from tidemill.core.features.texts import UNKNOWN, TextProgram
 from tidemill.core.limits import limit
@@ -288,12 +288,14 @@ def test_a_text_is_cut_at_the_limit_and_what_follows_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 60_000, "e" + "\u0301\u0323" * 30_000, "http" * 15_000, "( " * 30_000, "猫" * 60_000]
+    "text",
+    ["a" * 60_000, "e" + "\u0301\u0323" * 30_000, "http" * 15_000, "( " * 30_000, "猫" * 60_000, "\ufdfa" * 60_000],
 )
 def test_the_work_grows_with_the_length_of_a_text_and_no_faster(text: str) -> None:
-    found = grams([clean(text)])
-    assert len(found.hash_g) + len(found.hash_t) <= 8 * len(text)
-    assert len(clean(text)) <= len(text) + PIECE
+    cleaned, places = clean_with_places(text)
+    found = grams([cleaned])
+    assert len(cleaned) == len(places) <= limit("text")
+    assert len(found.hash_g) + len(found.hash_t) <= 8 * len(cleaned)
 
 
 def test_hashes_are_mixed_and_found_as_elsewhere() -> None:

@@ -31,8 +31,9 @@ _seen = _Seen()
 
 def clean(text: str) -> str:
     """The text as the features see it."""
-    text = text[: limit("text")]
-    folded = (text.lower() if text.isascii() else "".join(map(_folded, _pieces(text)))).translate(_seen)
+    most = limit("text")
+    text = text[:most]
+    folded = text.lower().translate(_seen) if text.isascii() else _in_pieces(text, most)
     if "http" not in folded and "www." not in folded:
         return folded
     return _ADDRESS.sub(_host, folded)
@@ -49,6 +50,8 @@ def clean_with_places(text: str) -> tuple[str, list[tuple[int, int]]]:
     places: list[tuple[int, int]] = []
     for number, piece in enumerate(_pieces(cut)):
         start = number * PIECE
+        if len(places) > limit("text"):
+            break
         for first, last in _parts(piece):
             folded = _folded(piece[first:last])
             one_to_one = len(folded) == last - first
@@ -57,11 +60,24 @@ def clean_with_places(text: str) -> tuple[str, list[tuple[int, int]]]:
                 for at, character in enumerate(folded)
                 if _seen[ord(character)] is not None
             ]
-    return clean(text), places
+    cleaned = clean(text)
+    return cleaned, places[: len(cleaned)]
 
 
 def _pieces(text: str) -> list[str]:
     return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+
+
+def _in_pieces(text: str, most: int) -> str:
+    """The folded text, no longer than it was allowed to be: one character may become eighteen."""
+    parts: list[str] = []
+    size = 0
+    for piece in _pieces(text):
+        parts.append(_folded(piece).translate(_seen))
+        size += len(parts[-1])
+        if size > most:
+            break
+    return "".join(parts)[:most]
 
 
 def _folded(text: str) -> str:
