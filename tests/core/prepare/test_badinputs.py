@@ -20,7 +20,7 @@ from tidemill.core.readers.picture import read_picture
 from tidemill.core.spec import Spec
 
 FOLDER = os.environ.get("TIDEMILL_BADINPUTS", "")
-FILES = ("csv", "json", "parquet", "zip")
+FILES = ("csv", "json", "parquet", "text", "zip")
 STILL = "017_animated_300.gif"  # the corpus calls it an animation; its 62 bytes hold one frame
 
 

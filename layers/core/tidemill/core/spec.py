@@ -27,6 +27,7 @@ class Data:
     drop: tuple[str, ...] = ()  # columns to leave out
     groups: tuple[str, ...] = ()  # columns whose groups the scores are shown for; named in drop too, no model input
     size: int = 0  # of pictures, as the model sees them: side in pixels; 0: decided from the data
+    text: str = ""  # the column of texts to learn from; empty: the only column beside the target, if it reads as texts
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def _prepared(data: Dataset, spec: Spec) -> tuple[Pool, Config]:
     """Training and validation rows in one pool, and how they are divided."""
     x_n = inputs.joined([data.train.x_n, data.validation.x_n])
     y_n = np.concatenate([data.train.y_n, data.validation.y_n])
-    settings = config.resolve(spec, data.schema, rows=len(y_n), features=data.program.width)
+    settings = config.resolve(spec, data.schema, rows=len(y_n), features=data.program.shape)
     hashes_n = np.concatenate([data.train.hashes, data.validation.hashes])
     return Pool(x_n, y_n, folds_of(len(data.train.y_n), hashes_n, settings.folds)), settings
 

@@ -57,6 +57,11 @@ class Program:
         """The number of features."""
         return len(self.names)
 
+    @property
+    def shape(self) -> int:
+        """What a network must know of its input: the number of features."""
+        return self.width
+
     def apply(self, columns: Mapping[str, Array]) -> Array:
         """The features x_nf (float32, C order) of whole columns; raises SchemaMismatch where one is missing."""
         cells.check_names(columns.keys(), self.columns)

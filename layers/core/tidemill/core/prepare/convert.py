@@ -11,19 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.features.text_cleaning import plain
+from tidemill.core.limits import limit
 from tidemill.core.prepare import cells, dates
 from tidemill.core.prepare.evidence import _MISSING_WORDS, look
 from tidemill.core.prepare.hashing import hash_numbers, hash_texts
-from tidemill.core.prepare.kinds import CATEGORY, DATETIME, Plan
+from tidemill.core.prepare.kinds import CATEGORY, DATETIME, TEXT, Plan
 
-OK, TYPE, NOT_FINITE, OUT_OF_RANGE, NUL = range(5)
-CODES = ("", "VALUE_TYPE", "VALUE_NOT_FINITE", "VALUE_OUT_OF_RANGE", "VALUE_NUL")
+OK, TYPE, NOT_FINITE, OUT_OF_RANGE, NUL, EMPTY = range(6)
+CODES = ("", "VALUE_TYPE", "VALUE_NOT_FINITE", "VALUE_OUT_OF_RANGE", "VALUE_NUL", "ROW_TEXT_EMPTY")
 REASONS = (
     "",
     "the cell does not fit the column's kind",
     "the number is not finite",
     "the number is too large for 32 bits",
     "the cell holds a NUL character",
+    "nothing can be read in the text",
 )
 
 
@@ -35,6 +38,7 @@ class Typed:
     texts: list[str] | None
     hashes: np.ndarray
     errors: np.ndarray
+    cut: np.ndarray | None = None  # of texts: where the cell was longer than a text may be
 
     @property
     def missing(self) -> np.ndarray:
@@ -54,6 +58,8 @@ def convert(array: Any, plan: Plan) -> Typed:
     """One column of one chunk by its plan."""
     if plan.kind == CATEGORY:
         return _category(array, plan)
+    if plan.kind == TEXT:
+        return _texts(array)
     trimmed = pc.utf8_trim_whitespace(array)
     values, errors = (None, None) if plan.kind == DATETIME else _plain(trimmed, plan)
     if values is None or errors is None:
@@ -143,6 +149,20 @@ def _category(array: Any, plan: Plan) -> Typed:
     codes = table[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
     hashes = np.append(hash_texts(texts), np.uint64(0))[codes]
     return Typed(codes, texts, hashes, np.zeros(len(codes), np.int8))
+
+
+def _texts(array: Any) -> Typed:
+    """Texts as they stand, cut where they are too long; equal ones by what can be seen of them share a hash."""
+    encoded = _encoded(array)
+    most = limit("text")
+    whole = encoded.dictionary.to_pylist()
+    texts = [text[:most] for text in whole]
+    seen = [plain(text) for text in texts]
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    hashes = np.append(hash_texts(seen), np.uint64(0))[codes]
+    errors = np.array([OK if text else EMPTY for text in seen] + [EMPTY], np.int8)[codes]
+    cut = np.array([len(text) > most for text in whole] + [False])[codes]
+    return Typed(codes, texts, hashes, errors, cut)
 
 
 def label_texts(values: np.ndarray) -> Typed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tidemill.core.errors import BadTable
-from tidemill.core.prepare import kinds, private, target
+from tidemill.core.prepare import kinds, private, target, texts
 from tidemill.core.prepare.evidence import Evidence
 from tidemill.core.prepare.kinds import CATEGORY, FEATURE, Plan
 from tidemill.core.prepare.passes import Gathered
@@ -19,19 +19,31 @@ _RESCUE = ("text", "identifier", "constant")
 
 @dataclass(frozen=True)
 class Decided:
-    """The plan of every column in file order, the task, how the target was found, and what to tell a person."""
+    """The plan of every column in file order, the task, how the target was found, and what to tell a person.
+
+    `text` names the column of a text data set; it is empty where the data set is a table.
+    """
 
     plans: list[Plan]
     task: target.Task
     sentence: str
     warnings: list[Warned]
+    text: str = ""
+
+    @property
+    def modality(self) -> str:
+        """What the data set holds: a table or texts."""
+        return texts.MODALITY if self.text else "table"
 
 
-def decide(table: Table, found: Gathered, spec: Spec) -> Decided:
-    """What is to be done with every column of a table."""
+def decide(table: Table, found: Gathered, spec: Spec, text: str = "") -> Decided:
+    """What is to be done with every column of a table; `text` names its texts where that was decided before."""
     warnings: list[Warned] = []
     names = tuple(found.evidence)
-    choice = target.choose(names, getattr(table, "given", names), spec.data.target)
+    text = text or spec.data.text
+    others = tuple(name for name in names if name != text) or names
+    choice = target.choose(names if spec.data.target else others, getattr(table, "given", names), spec.data.target)
+    texts.check_wanted(text, names, choice.name)
     fraction = spec.preprocess.max_bad_fraction
     task = _task(found.evidence[choice.name], spec, fraction, warnings)
     plans = []
@@ -42,9 +54,11 @@ def decide(table: Table, found: Gathered, spec: Spec) -> Decided:
         plans.append(_plan(evidence, spec, fraction, warnings))
     warnings += _unknown_columns(names, spec)
     warnings += _unknown_groups(names, spec, choice.name)
-    if not any(plan.role == FEATURE for plan in plans):
+    if text := texts.column_of(plans, found.evidence, choice.name, text):
+        plans = texts.alone(plans, text, warnings)
+    elif not any(plan.role == FEATURE for plan in plans):
         plans = _rescued(plans, found, choice.name, table.warnings, warnings)
-    return Decided(plans, task, choice.sentence, warnings)
+    return Decided(plans, task, choice.sentence, warnings, text)
 
 
 def _task(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned]) -> target.Task:

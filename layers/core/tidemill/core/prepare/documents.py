@@ -10,15 +10,15 @@ import numpy as np
 from tidemill.core.prepare import target
 from tidemill.core.prepare.deciding import Decided
 from tidemill.core.prepare.kinds import CATEGORY, FEATURE, NUMBER, TARGET, Plan
-from tidemill.core.prepare.measure import CategoryMeasure, NumberMeasure
-from tidemill.core.prepare.measuring import Measured
+from tidemill.core.prepare.measure import NumberMeasure
+from tidemill.core.prepare.measuring import Measure, Measured
 from tidemill.core.prepare.passes import Gathered
 from tidemill.core.prepare.split import Split, missing_classes
 from tidemill.core.readers.chunks import Table, Warned
 from tidemill.core.spec import Spec
 
 FORMAT = 1
-_NEWER = ("groups", "size")  # settings of [data] that came later: unused, they leave the ids of datasets as they were
+_NEWER = ("groups", "size", "text")  # settings of [data] that came later: unused, they leave the ids of datasets as they were
 
 
 def schema_of(
@@ -35,7 +35,7 @@ def schema_of(
     log1p = spec.preprocess.skew == "log1p"
     return {
         "format": FORMAT,
-        "modality": "table",
+        "modality": decided.modality,
         "model": model,
         "dataset": dataset,
         "target": decided.task.plan.name,
@@ -71,7 +71,7 @@ def task_of(decided: Decided, labels: list[str]) -> str:
     return target.BINARY if len(labels) == 2 else target.MULTICLASS
 
 
-def _target_is_skewed(measure: NumberMeasure | CategoryMeasure) -> bool:
+def _target_is_skewed(measure: Measure) -> bool:
     return isinstance(measure, NumberMeasure) and measure.moments.least > 0 and measure.moments.skew > 1
 
 
@@ -111,10 +111,10 @@ def profile_of(
     duplicates: int,
 ) -> dict[str, Any]:
     """The profile: what was found in the file and what was made of it, for a person."""
-    columns: dict[str, NumberMeasure | CategoryMeasure] = {**measured.columns, measured.target_name: measured.target}
+    columns: dict[str, Measure] = {**measured.columns, measured.target_name: measured.target}
     return {
         "format": FORMAT,
-        "modality": "table",
+        "modality": decided.modality,
         "source": table.facts,
         "encoding": table.facts.get("encoding"),
         "delimiter": table.facts.get("delimiter"),

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.prepare import cells, dates
-from tidemill.core.prepare.hashing import Sketch, hash_numbers, hash_texts
+from tidemill.core.prepare.hashing import LONG, Sketch, hash_numbers, hash_texts
 
 SAMPLE = 64  # texts kept as examples: those with the smallest hashes, so that row order does not matter
 JUNK = 1_000  # different words counted in a column of numbers
@@ -35,6 +35,9 @@ class Cell:
     number: cells.Number | None
     shaped: bool
     orders: tuple[str, ...]
+
+
+_WORDS = Cell(0, None, False, ())  # what every long text is
 
 
 @lru_cache(maxsize=1 << 16)
@@ -146,7 +149,7 @@ class Evidence:
         texts, numbers, hashes = [], [], []
         for raw, count in counted(trimmed):
             text = cells.canonical(raw or "")
-            cell = look(text)
+            cell = look(text) if len(text) <= LONG else _WORDS
             if cell.missing:
                 self._add_missing(text, cell.missing, count)
                 continue

@@ -15,6 +15,7 @@ import numpy as np
 from tidemill.core.prepare.cells import canonical
 
 SPAN = float(2**64)
+LONG = 400  # characters from which on a text is not kept in a cache
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
@@ -40,7 +41,12 @@ def hash_text(text: str) -> int:
 
 def hash_texts(texts: Sequence[str | None]) -> np.ndarray:
     """The hash of each text; 0 for none."""
-    return np.fromiter((0 if text is None else hash_text(text) for text in texts), np.uint64, len(texts))
+    return np.fromiter((0 if text is None else _hash_of(text) for text in texts), np.uint64, len(texts))
+
+
+def _hash_of(text: str) -> int:
+    """The hash of a text; a long one is not remembered, for it would be seen once and hold its memory."""
+    return hash_text(text) if len(text) <= LONG else hash_text.__wrapped__(text)
 
 
 def hash_numbers(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from tidemill.core.prepare.evidence import DATE_NAME, Evidence
 from tidemill.core.prepare.hashing import Sketch
 from tidemill.core.readers.chunks import Warned
 
-NUMBER, CATEGORY, DATETIME = "number", "category", "datetime"
+NUMBER, CATEGORY, DATETIME, TEXT = "number", "category", "datetime", "text"
 FEATURE, TARGET, DROPPED = "feature", "target", "dropped"
 _ID_NAME = re.compile(
     r"(?:^|[_\-. ])(?:id|ids|uuid|guid|index|idx|key|rowid|rownum|row|no|nr|serial|unnamed: ?\d+)$"
@@ -198,7 +198,7 @@ def _left_out(plan: Plan, found: Evidence, warnings: list[Warned]) -> Plan:
     elif distinct == 1 and filled == found.rows:
         reason, message, code = "constant", "has the same value in every row", "COLUMN_CONSTANT"
     elif plan.kind == CATEGORY and _is_text(found):
-        reason, message, code = "text", "holds free text, which this release does not learn from", "COLUMN_TEXT"
+        reason, message, code = "text", "holds free text, which is not learned from beside other columns", "COLUMN_TEXT"
     elif _is_identifier(plan, found):
         reason, message, code = (
             "identifier",
@@ -207,7 +207,8 @@ def _left_out(plan: Plan, found: Evidence, warnings: list[Warned]) -> Plan:
         )
     if reason is None:
         return plan
-    warnings.append(Warned(code, f"{plan.name!r} {message}; it is left out.", plan.name))
+    remedy = f'Set [data] text = "{plan.name}" to learn from it alone.' if reason == "text" else ""
+    warnings.append(Warned(code, f"{plan.name!r} {message}; it is left out.", plan.name, remedy))
     return dropped(plan, reason)
 
 

@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 
 from tidemill.core.prepare.hashing import hash_numbers, hash_texts, in_column, mix
-from tidemill.core.prepare.kinds import CATEGORY
+from tidemill.core.prepare.kinds import CATEGORY, TEXT
 from tidemill.core.prepare.measure import CategoryMeasure, NumberMeasure
 from tidemill.core.prepare.passes import Recipe
 from tidemill.core.prepare.spool import ROW, Spool
+from tidemill.core.prepare.text_measure import TextMeasure
 from tidemill.core.progress import Progress, Report
+
+Measure = NumberMeasure | CategoryMeasure | TextMeasure
 
 
 @dataclass(frozen=True)
 class Measured:
     """The measures of the features and of the target."""
 
-    columns: dict[str, NumberMeasure | CategoryMeasure]
+    columns: dict[str, Measure]
     target: NumberMeasure | CategoryMeasure
     target_name: str
 
@@ -40,11 +43,15 @@ class Measured:
         return np.concatenate(parts)
 
 
+def _empty(kind: str) -> Measure:
+    if kind == TEXT:
+        return TextMeasure()
+    return CategoryMeasure() if kind == CATEGORY else NumberMeasure()
+
+
 def measure(typed: Spool, recipe: Recipe, keep: np.ndarray, labels: list[str], report: Report) -> Measured:
     """The statistics of all used rows."""
-    columns: dict[str, NumberMeasure | CategoryMeasure] = {
-        plan.name: CategoryMeasure() if plan.kind == CATEGORY else NumberMeasure() for plan in recipe.features
-    }
+    columns = {plan.name: _empty(plan.kind) for plan in recipe.features}
     target: NumberMeasure | CategoryMeasure = CategoryMeasure() if recipe.classes else NumberMeasure()
     places = {label: place for place, label in enumerate(labels)}
     start = 0
@@ -73,9 +80,11 @@ def _outcome(
     return classes
 
 
-def _add(
-    item: NumberMeasure | CategoryMeasure, column: Any, kept: np.ndarray, outcome: np.ndarray, classes: int
-) -> None:
+def _add(item: Measure, column: Any, kept: np.ndarray, outcome: np.ndarray, classes: int) -> None:
+    if isinstance(item, TextMeasure):
+        texts, codes = _coded(column)
+        item.add(codes[kept], texts)
+        return
     if isinstance(item, CategoryMeasure):
         texts, codes = _coded(column)
         item.add(codes[kept], texts)

@@ -69,11 +69,12 @@ def _take(chunk: Chunk, spool: Spool, found: Gathered) -> None:
 
 @dataclass
 class Converted:
-    """Hashes of the features and of the target of every row that was converted, and the label counts."""
+    """Hashes of the features and of the target of every row converted, label counts, and how many texts were cut."""
 
     hashes: np.ndarray
     targets: np.ndarray
     labels: Counter[str]
+    cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def convert_all(
     """Convert all `rows` spooled rows; those with cells that do not fit go to the quarantine."""
     hashes, targets = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
     labels: Counter[str] = Counter()
-    done = used = 0
+    done = used = cut = 0
     for chunk in raw.chunks():
         columns = {plan.name: _typed(chunk, plan, recipe) for plan in [*recipe.features, recipe.target]}
         keep = _sort_out(chunk, columns, recipe, quarantine)
@@ -105,9 +106,10 @@ def convert_all(
             target = columns[recipe.target.name]
             targets[used : used + count] = target.hashes[keep]
             _count_labels(target, keep, labels)
+            cut += sum(int(column.cut[keep].sum()) for column in columns.values() if column.cut is not None)
         done, used = done + len(keep), used + count
         report(Progress("converting", message=f"{done:,} rows converted"))
-    return Converted(hashes[:used], targets[:used], labels)
+    return Converted(hashes[:used], targets[:used], labels, cut)
 
 
 def row_hashes(columns: dict[str, convert.Typed], features: list[Plan], keep: np.ndarray) -> np.ndarray:

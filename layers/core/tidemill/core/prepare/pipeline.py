@@ -17,16 +17,17 @@ from tidemill.core import manifest
 from tidemill.core.errors import BadTable
 from tidemill.core.limits import MIB, limit
 from tidemill.core.names import check_model
-from tidemill.core.prepare import deciding, passes, target
+from tidemill.core.prepare import deciding, passes, target, texts
 from tidemill.core.prepare.archives import check_no_picture, prepare_archive
 from tidemill.core.prepare.documents import profile_of, schema_of, split_warnings, wishes
 from tidemill.core.prepare.keeping import Kept, keep_rows
-from tidemill.core.prepare.kinds import CATEGORY, DROPPED, FEATURE
+from tidemill.core.prepare.kinds import CATEGORY, DROPPED, FEATURE, TEXT
 from tidemill.core.prepare.measuring import Measured, measure
 from tidemill.core.prepare.quarantine import Quarantine
 from tidemill.core.prepare.shards import HASH, ROW, ShardWriter, arrow_schema, batch_of
 from tidemill.core.prepare.split import SPLITS, Split, divide
 from tidemill.core.prepare.spool import Spool
+from tidemill.core.prepare.text_measure import TextMeasure
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.readers.archive import open_archive
 from tidemill.core.readers.chunks import Table, Warned
@@ -109,8 +110,11 @@ class _Preparation:
         table = open_table(self.path, self.filename)
         self.quarantine = Quarantine(self.out)
         try:
-            found = self._read(table)
-            decided = deciding.decide(table, found, self.spec)
+            found = self._read(table, self.spec.data.text)
+            if text := self._long_texts(table, found):
+                table, found = self._read_again(text)
+            self.quarantine.check(found.read, self.fraction, final=True)
+            decided = deciding.decide(table, found, self.spec, text)
             recipe = self._recipe(decided)
             converted = passes.convert_all(self.raw, self.typed, recipe, found.kept, self.quarantine, self.report)
             self.quarantine.check(found.read, self.fraction, final=True)
@@ -120,6 +124,8 @@ class _Preparation:
             measured = measure(self.typed, recipe, kept.keep, kept.labels, self.report)
         finally:
             self.quarantine.close()
+        if isinstance(texts_measure := measured.columns.get(decided.text), TextMeasure):
+            decided.warnings.extend(texts.warnings_for(decided.text, converted.cut, texts_measure, kept))
         del converted  # its hashes are the largest thing in memory
         decided, recipe, kept = self._leaks(decided, recipe, measured, kept)
         divided = self._divide(kept, decided)
@@ -127,16 +133,33 @@ class _Preparation:
         self._write(recipe, kept, divided, measured)
         return self._finish(table, found, decided, kept, divided, measured)
 
-    def _read(self, table: Table) -> passes.Gathered:
+    def _read(self, table: Table, text: str) -> passes.Gathered:
+        table.text = text
         found = passes.gather(table, self.raw, self.quarantine, self.fraction, self.report)
         if not found.read:
             raise BadTable(
                 "The table has no rows.", code="NO_ROWS", remedy="Upload a table with rows below its header."
             )
         if found.read < limit("good_rows"):
-            raise _too_few(found.read, found.read)
-        self.quarantine.check(found.read, self.fraction, final=True)
+            raise _too_few(found.read, found.read, limit("good_rows"))
         return found
+
+    def _long_texts(self, table: Table, found: passes.Gathered) -> str:
+        """The column of a text data set some of whose texts are too long for a cell of a table; mostly empty."""
+        if self.spec.data.text or not found.kept or not self.quarantine.codes["ROW_FIELD_TOO_LONG"]:
+            return ""
+        try:
+            return deciding.decide(table, found, self.spec).text
+        except BadTable:  # the real decision says so again, once the bad rows were counted
+            return ""
+
+    def _read_again(self, text: str) -> tuple[Table, passes.Gathered]:
+        """The table from its start, with texts of any length: they are cut and not set aside."""
+        self.raw.clear()
+        self.quarantine.close()
+        self.quarantine = Quarantine(self.out)
+        table = open_table(self.path, self.filename)
+        return table, self._read(table, text)
 
     def _recipe(self, decided: deciding.Decided) -> passes.Recipe:
         classes = decided.task.name != target.REGRESSION
@@ -167,8 +190,8 @@ class _Preparation:
 
     def _divide(self, kept: Kept, decided: deciding.Decided) -> Split:
         used = kept.used
-        if used < limit("good_rows"):
-            raise _too_few(used, len(kept.keep))
+        if used < (least := limit("good_texts" if decided.text else "good_rows")):
+            raise _too_few(used, len(kept.keep), least)
         if kept.classes is not None and len(kept.labels) < 2:
             raise target.constant(decided.task.plan.name)
         every = used == len(kept.keep)
@@ -184,7 +207,9 @@ class _Preparation:
         if len(hashes) < len(kept.keep):
             hashes = np.zeros(len(kept.keep), np.uint64)
             hashes[kept.keep] = divided.hashes
-        inputs, groups = ([(p.name, p.kind == CATEGORY) for p in plans] for plans in (recipe.features, recipe.groups))
+        inputs, groups = (
+            [(p.name, p.kind in (CATEGORY, TEXT)) for p in plans] for plans in (recipe.features, recipe.groups)
+        )
         schema = arrow_schema([*inputs, *groups, (recipe.target.name, recipe.classes)])
         start = 0
         with ShardWriter(self.out, schema) as writer:
@@ -240,9 +265,9 @@ class _Preparation:
         return warnings + split_warnings(divided, classes, kept.labels, name)
 
 
-def _too_few(used: int, read: int) -> BadTable:
+def _too_few(used: int, read: int, least: int) -> BadTable:
     return BadTable(
-        f"{used:,} of {read:,} rows can be used; at least {limit('good_rows')} are needed.",
+        f"{used:,} of {read:,} rows can be used; at least {least} are needed.",
         code="TOO_FEW_ROWS",
         remedy="Upload more rows.",
     )

@@ -26,8 +26,8 @@ SCHEMA = pa.schema(
 FILE = "quarantine.parquet"
 # What the specification or the missing label sets aside is no fault of the file and does not count as bad; neither do
 # members of an archive that nobody has looked into.
-POLICY = frozenset({"MISSING_TARGET", "MISSING_VALUE", "DUPLICATE_ROW", "CLASS_TOO_SMALL", "ROW_EMPTY"}) | {
-    *("MEMBER_NAME", "MEMBER_NESTED_ARCHIVE")
+POLICY = frozenset({"MISSING_TARGET", "MISSING_VALUE", "DUPLICATE_ROW", "CLASS_TOO_SMALL"}) | {
+    *("ROW_EMPTY", "ROW_TEXT_EMPTY", "MEMBER_NAME", "MEMBER_NESTED_ARCHIVE")
 }
 _BUFFER = 2_000
 _HOPELESS = 20_000

@@ -131,7 +131,7 @@ def load_groups(folder: Path, split: str) -> dict[str, np.ndarray]:
     table = pa.concat_tables(pq.read_table(path, columns=names, partitioning=None) for path in _files(folder, split))
     target = _array(table[schema["target"]], schema["task"] != "regression")
     order = _order(schema, table[HASH].to_numpy(), target, table[ROW].to_numpy())
-    columns = {item["name"]: _array(table[item["name"]], item["kind"] == "category") for item in asked}
+    columns = {item["name"]: _array(table[item["name"]], item["kind"] in ("category", "text")) for item in asked}
     return columns if order is None else {name: values[order] for name, values in columns.items()}
 
 

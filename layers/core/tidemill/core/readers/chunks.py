@@ -56,6 +56,7 @@ class Table(Protocol):
 
     facts: dict[str, Any]
     warnings: list[Warned]
+    text: str  # the column whose cells may be longer than others, for they are texts that will be cut; or empty
 
     def chunks(self) -> Iterator[Chunk]:
         """Every row of the file, in order, once."""

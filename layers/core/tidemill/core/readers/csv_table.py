@@ -37,6 +37,7 @@ class CsvTable:
         self._dialect = dialect.find(self._sample(), whole)
         named = name_columns(self._dialect.header)
         self.names, self.given = named.names, named.given
+        self.text = ""
         self.warnings: list[Warned] = [*named.warnings, *self._encoding_warnings()]
         self.facts: dict[str, Any] = {
             "format": "csv",
@@ -81,7 +82,10 @@ class CsvTable:
         """The rows as chunks of text columns."""
         text = encoding.decoded(streams.blocks(self._path, self._packed, 4 * MIB), self._encoding)
         ended = ""
-        for batch in records.batches(text, self._dialect.delimiter, self._dialect.skipped_lines, len(self.names)):
+        widest = limit("line") if self.text else None
+        for batch in records.batches(
+            text, self._dialect.delimiter, self._dialect.skipped_lines, len(self.names), widest
+        ):
             ended = batch.text[-1:] or ended
             if batch.columns is not None:
                 yield from self._plain_chunks(batch)
@@ -99,7 +103,7 @@ class CsvTable:
     def _plain_chunks(self, batch: records.Batch) -> Iterator[Chunk]:
         """A block that was read as columns at once; only cells past their limit can be wrong with it."""
         columns = batch.columns or []
-        if (long := _overlong(columns, batch.text)) is not None and len(long):
+        if (long := _overlong(columns, batch.text, self._free)) is not None and len(long):
             rows = [list(cells) for cells in zip(*(column.to_pylist() for column in columns), strict=True)]
             yield self._chunk(rows, batch.lines.tolist(), batch.text, [])
             return
@@ -117,7 +121,7 @@ class CsvTable:
         if self._encoding.broken and encoding.undecoded(text):
             rows, lines = self._without(rows, lines, bad, encoding.undecoded, _UNDECODED)
         columns = _columns(rows, width)
-        if (long := _overlong(columns, text)) is not None and len(long):
+        if (long := _overlong(columns, text, self._free)) is not None and len(long):
             chosen = set(long.tolist())
             bad += [_too_long(lines[index], rows[index]) for index in sorted(chosen)]
             keep = [index for index in range(len(rows)) if index not in chosen]
@@ -156,6 +160,11 @@ class CsvTable:
                 bad.append(BadRow(line, why[0], why[1], self.names[column], self._joined(row)))
         return good, kept
 
+    @property
+    def _free(self) -> int | None:
+        """The place of the column whose cells may be of any length."""
+        return self.names.index(self.text) if self.text in self.names else None
+
     def _joined(self, row: list[str]) -> str:
         return joined(row, self._dialect.delimiter)
 
@@ -179,16 +188,16 @@ def _columns(rows: list[list[str]], width: int) -> list[Any]:
     return [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
 
 
-def _overlong(columns: list[Any], text: str) -> np.ndarray | None:
-    """The rows with a cell past the limit, or with more marks on one letter than any script has."""
+def _overlong(columns: list[Any], text: str, free: int | None) -> np.ndarray | None:
+    """The rows with a cell past the limit, but in the column `free`, or more marks on a letter than scripts have."""
     if not columns or not len(columns[0]):
         return None
     found: list[np.ndarray] = []
     plain = text.isascii()
-    for column in columns:
+    for place, column in enumerate(columns):
         lengths = pc.binary_length(column)
         longest = pc.max(lengths).as_py() or 0
-        if longest > limit("field"):
+        if longest > limit("field") and place != free:
             found.append(np.flatnonzero(pc.greater(pc.utf8_length(column), limit("field")).to_numpy(False)))
         if longest > 2 * limit("marks") and not plain:
             suspects = np.flatnonzero(lengths.to_numpy(zero_copy_only=False) > 2 * limit("marks"))

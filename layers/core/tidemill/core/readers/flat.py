@@ -16,12 +16,13 @@ _NESTED = (dict, list)
 class Flattener:
     """Collects records into columns; columns may appear late and are empty before."""
 
-    def __init__(self, warnings: list[Warned]) -> None:
+    def __init__(self, warnings: list[Warned], free: str = "") -> None:
         self._warnings = warnings
         self._columns: dict[str, list[str | None]] = {}
         self._paths: dict[tuple[str, ...], str] = {}
         self._tops: dict[str, str] = {}
         self._most = limit("field")
+        self._free = free  # the column whose cells may be of any length
         self._rows = 0
         self._nested: set[str] = set()
         self._lists: set[str] = set()
@@ -38,7 +39,7 @@ class Flattener:
             else:
                 self._add_cell(cells, self._tops.get(key) or self._top(key), value)
         for name, text in cells:
-            if len(text) > self._most:
+            if len(text) > self._most and name != self._free:
                 return "ROW_FIELD_TOO_LONG", f"the value has more than {self._most:,} characters", name
         for name, text in cells:
             column = self._columns[name]

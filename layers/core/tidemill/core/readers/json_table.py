@@ -39,10 +39,11 @@ class JsonTable:
             "header": True,
         }
         self.warnings: list[Warned] = []
+        self.text = ""
 
     def chunks(self) -> Iterator[Chunk]:
         """The records as chunks of text columns; later chunks may have more columns."""
-        flat = Flattener(self.warnings)
+        flat = Flattener(self.warnings, self.text)
         numbers: list[int] = []
         bad: list[BadRow] = []
         strange = read = 0

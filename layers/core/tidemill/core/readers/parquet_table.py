@@ -32,6 +32,7 @@ class ParquetTable:
             self._batch_rows = _batch_rows(file.metadata)
         _check_types(schema)
         self.warnings: list[Warned] = []
+        self.text = ""
         leaves = [leaf for field in schema for leaf in _leaves(field, (), self.warnings)]
         named = name_columns([".".join(route) for route, _ in leaves])
         self.warnings += named.warnings
@@ -48,7 +49,7 @@ class ParquetTable:
                 columns = [_as_text(_follow(batch, route)) for route in self._routes]
                 rows = np.arange(first, first + batch.num_rows, dtype=np.int64)
                 first += batch.num_rows
-                yield _without_long(Chunk(self.names, rows, columns))
+                yield _without_long(Chunk(self.names, rows, columns), self.text)
 
 
 @contextmanager
@@ -207,11 +208,11 @@ def _as_text(column: Any) -> Any:
     return column.cast(pa.string())
 
 
-def _without_long(chunk: Chunk) -> Chunk:
-    """A chunk without rows that hold a cell past the limit."""
+def _without_long(chunk: Chunk, free: str) -> Chunk:
+    """A chunk without rows that hold a cell past the limit, but in the column `free`."""
     wrong = np.zeros(len(chunk.rows), bool)
-    for column in chunk.columns:
-        if len(column) and (pc.max(pc.binary_length(column)).as_py() or 0) > limit("field"):
+    for name, column in zip(chunk.names, chunk.columns, strict=True):
+        if name != free and len(column) and (pc.max(pc.binary_length(column)).as_py() or 0) > limit("field"):
             wrong |= pc.greater(pc.utf8_length(column), limit("field")).fill_null(False).to_numpy(zero_copy_only=False)
     if not wrong.any():
         return chunk

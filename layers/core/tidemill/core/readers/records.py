@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,8 +42,13 @@ class _Rest:
     line: int = 1
 
 
-def batches(blocks: Iterable[str], delimiter: str, skip_lines: int, width: int) -> Iterator[Batch]:
-    """Every record of a text, block by block; `skip_lines` physical lines (the header) come before the first."""
+def batches(
+    blocks: Iterable[str], delimiter: str, skip_lines: int, width: int, widest: int | None = None
+) -> Iterator[Batch]:
+    """Every record of a text, block by block; `skip_lines` physical lines (the header) come before the first.
+
+    `widest` bounds the characters of a field where the usual bound of csv is too narrow.
+    """
     rest = _Rest()
     for block, last in _with_last(_without(blocks, skip_lines, rest)):
         text = rest.text + block
@@ -52,8 +58,20 @@ def batches(blocks: Iterable[str], delimiter: str, skip_lines: int, width: int) 
             yield from _overlong(rest)
             continue
         rest.text = text[cut:]
-        plain = _at_once(text[:cut], delimiter, rest, width)
-        yield plain or _parse(text[:cut], delimiter, rest, last)
+        with _fields_up_to(widest):
+            batch = _at_once(text[:cut], delimiter, rest, width) or _parse(text[:cut], delimiter, rest, last)
+        yield batch
+
+
+@contextmanager
+def _fields_up_to(widest: int | None) -> Iterator[None]:
+    """The bound on fields is one for all of csv, so it is changed for no longer than it takes to parse a block."""
+    usual = csv.field_size_limit()
+    csv.field_size_limit(widest or usual)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _at_once(text: str, delimiter: str, rest: _Rest, width: int) -> Batch | None:

@@ -13,6 +13,7 @@ MEANING = {
     "data.drop": "columns left out on request",
     "data.groups": "columns whose groups the scores are shown for",
     "data.size": "side in pixels of pictures as the model sees them (0: decided from the data)",
+    "data.text": "column of texts to learn from (empty: the only one there is, if it reads as texts)",
     "preprocess.missing": "missing cells: filled in and flagged, or the row set aside",
     "preprocess.skew": "long-tailed positive columns: logarithm, or as they are",
     "preprocess.duplicates": "equal rows: kept (always in one split), or only the first",
