@@ -18,7 +18,8 @@ from tidemill.core.readers.chunks import Table, Warned
 from tidemill.core.spec import Spec
 
 FORMAT = 1
-_NEWER = ("groups", "size", "text")  # settings of [data] that came later: unused, they leave the ids of datasets as they were
+# Settings of [data] that came later: unused, they leave the ids of datasets as they were.
+_NEWER = ("groups", "size", "text")
 
 
 def schema_of(
