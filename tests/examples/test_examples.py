@@ -73,6 +73,13 @@ def test_the_card_tells_how_much_every_column_matters(made: Made) -> None:
     assert {item["column"] for item in made.card["importance"]} == set(made.program.columns)
 
 
+def test_the_card_shows_what_the_columns_that_matter_most_do(made: Made) -> None:
+    shown = [item["column"] for item in made.card["dependence"]]
+    order = [item["column"] for item in made.card["importance"]]
+    assert shown and shown == [column for column in order if column in shown]
+    assert all(len(item["points"]) >= 2 for item in made.card["dependence"])
+
+
 def test_no_column_that_is_named_in_drop_is_looked_at(made: Made) -> None:
     assert made.spec.data.drop
     for name in (*made.spec.data.drop, *made.spec.data.id):

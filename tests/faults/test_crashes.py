@@ -19,7 +19,7 @@ from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of, uploads_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-SPEC = b"[train]\nepochs = 2\nmembers = 1\n"
+SPEC = b"[train]\nepochs = 2\nmembers = 1\n[search]\nconfigurations = 1\nfolds = 1\n"
 STAGES = ["preprocess", "train", "job", "promote"]
 
 

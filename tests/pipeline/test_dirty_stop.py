@@ -17,7 +17,7 @@ import pytest
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 LONG = 'family = "mlp"\nepochs = 500\npatience = 500\nmembers = 2\n'
-SPEC = f'[data]\ntarget = "income"\n[train]\n{LONG}[search]\nconfigurations = 1\n'
+SPEC = f'[data]\ntarget = "income"\n[train]\n{LONG}[search]\nconfigurations = 1\nfolds = 1\n'
 
 
 class Shell:

@@ -13,7 +13,7 @@ from tests.pipeline.conftest import Service
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 MODEL = "adult-story"
-SPEC = '[data]\ntarget = "income"\n[train]\nepochs = 12\n[search]\nconfigurations = 2\n'
+SPEC = '[data]\ntarget = "income"\n[train]\nepochs = 8\nmembers = 2\n[search]\nconfigurations = 1\nfolds = 1\n'
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_the_same_table_again_ends_at_the_same_version(service: Service, run: di
 def test_rollback_reaches_new_requests_and_a_pin_holds(
     service: Service, run: dict[str, Any], table: Path, rows: Any
 ) -> None:
-    other = service.ended(MODEL, service.upload(MODEL, table, SPEC.replace("epochs = 12", "epochs = 13")))
+    other = service.ended(MODEL, service.upload(MODEL, table, SPEC.replace("epochs = 8", "epochs = 9")))
     assert other["state"] == "READY" and other["version"] == 2
     promoted = service.http.post(
         f"/models/{MODEL}/promote", headers=service.operate, json={"version": 2, "why": "to have two"}

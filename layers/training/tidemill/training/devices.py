@@ -55,8 +55,8 @@ class Placement:
 
     def members(self, tree: Any) -> Any:
         """Arrays [g, c, ...], each device with its own members."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec(*[None] * self.axis, "members")))
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec(*[None] * self.axis, "members")))  # type: ignore[no-untyped-call]
 
     def everywhere(self, tree: Any) -> Any:
         """Arrays that every device has whole."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))  # type: ignore[no-untyped-call]
