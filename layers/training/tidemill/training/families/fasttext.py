@@ -27,8 +27,9 @@ KNOWN = 30_000  # n-grams with a vector, the most frequent
 class Layers(nnx.Module):  # type: ignore[misc]
     """The layers as Flax sees them."""
 
-    def __init__(self, known: int, outputs: int, width: int, rngs: nnx.Rngs) -> None:
-        self.embedding = nnx.Param(jnp.zeros((known, width)))
+    def __init__(self, ngrams: int, known: int, outputs: int, width: int, rngs: nnx.Rngs) -> None:
+        self.embedding = nnx.Param(jnp.zeros((known + 1, width)))
+        self.place = nnx.Param(jnp.zeros(ngrams))  # of an n-gram's vector, 0 for none: constant, nothing pulls on it
         self.out = nnx.Linear(width, outputs, rngs=rngs)
 
 
@@ -41,8 +42,9 @@ class Fasttext:
     width: int
 
     def init(self, rng: np.random.Generator, width: int, seen: Any) -> Weights:
-        """Small vectors; the layer uniform by Glorot."""
-        return words.begun(modules.blank(Layers, *self._sizes), rng)
+        """Small vectors; the layer uniform by Glorot; the places as they were seen."""
+        place_v = np.pad(np.asarray(seen, np.float32), (0, self.features[0] - len(seen)))
+        return {**words.begun(modules.blank(Layers, *self._sizes), rng), "place": place_v}
 
     def decayed(self, weights: Weights) -> Any:
         """The layer, not the vectors."""
@@ -50,9 +52,10 @@ class Fasttext:
 
     def encode(self, weights: Weights, x: Any) -> jax.Array:
         """Weighed vectors of the n-grams that have one [b, m, e], each by its share of the text."""
-        known_bm = (x.bag_nm < self._sizes[0]) * x.weight_nm
+        place_bm = weights["place"][x.bag_nm].astype(jnp.int32)
+        known_bm = (place_bm > 0) * x.weight_nm
         share_bm = known_bm / jnp.maximum(jnp.abs(known_bm).sum(1, keepdims=True), 1e-6)
-        vector_bme: jax.Array = weights["embedding"][jnp.minimum(x.bag_nm, self._sizes[0] - 1)]
+        vector_bme: jax.Array = weights["embedding"][place_bm]
         return vector_bme * share_bm[..., None]
 
     def origin(self, weights: Weights, encoded: jax.Array) -> jax.Array:
@@ -73,12 +76,19 @@ class Fasttext:
         return out_bk
 
     @property
-    def _sizes(self) -> tuple[int, int, int]:
-        return min(KNOWN, self.features[0]), self.outputs, self.width
+    def _sizes(self) -> tuple[int, int, int, int]:
+        return self.features[0], min(KNOWN, self.features[0]), self.outputs, self.width
 
 
-def look(x: Any, y_n: NDArray[Any] | None, classes: int, like: Any = None) -> None:
-    """This net needs to know nothing before."""
+def look(x: Any, y_n: NDArray[Any] | None, classes: int, like: Any = None) -> NDArray[Any]:
+    """The place of every n-gram's vector, 1 for the n-gram of most texts; 0 for those that have none."""
+    often_v = np.bincount(x.bag_nm[x.weight_nm != 0], minlength=0 if like is None else len(like))
+    often_v[:1] = 0
+    order = np.argsort(-often_v, kind="stable")[:KNOWN]
+    order = order[often_v[order] > 0]
+    place_v = np.zeros(len(often_v), np.float32)
+    place_v[order] = np.arange(1, len(order) + 1)
+    return place_v
 
 
 def net(features: Any, outputs: int, seen: Any, members: int | None = None, width: int | None = None) -> Fasttext:
