@@ -38,12 +38,20 @@ def record(
 
 def circumstances() -> str:
     """When, of which commit, on which machine, by which command."""
-    command = " ".join(["python", *(os.path.relpath(arg, ROOT) if Path(arg).is_file() else arg for arg in sys.argv)])
+    command = " ".join(["python", *map(_shown, sys.argv)])
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}, {_processor()}, {os.cpu_count()} CPUs, "
         f"Python {platform.python_version()}, load {load}: `{command}`"
     )
+
+
+def _shown(argument: str) -> str:
+    """An argument as it is; a file or folder by its place in the repository, or without the one it lies in here."""
+    path = Path(argument).resolve()
+    if not path.exists():
+        return argument
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else f"FOLDER/{path.name}"
 
 
 def _commit() -> str:
