@@ -78,5 +78,5 @@ def test_another_key_bends_otherwise_and_the_same_alike(pictures: Any) -> None:
 
 def test_draws_are_even() -> None:
     draws = np.asarray(jax.jit(uniform, static_argnums=1)(key(10), (100, 100)))
-    assert 0 <= draws.min() and draws.max() < 1
+    assert draws.min() >= 0 and draws.max() < 1
     assert np.abs(np.histogram(draws, 10)[0] / 1000 - 1).max() < 0.15

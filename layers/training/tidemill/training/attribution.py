@@ -17,12 +17,18 @@ import numpy as np
 
 from tidemill.training import calibrate
 from tidemill.training.evaluate import Model, Part
-from tidemill.training.explain import Explained, Explainer
+from tidemill.training.explain import Explained, Explainer, Explaining
 from tidemill.training.families import keep
 from tidemill.training.inputs import Inputs
 from tidemill.training.losses import answer
 
 STEPS = 16
+ORIGINS = {"picture": "the mean training picture", "text": "a text without words"}
+
+
+def explaining(model: Model, modality: str) -> Explaining:
+    """The explainer, with what parity.json says of it."""
+    return Explaining(explainer(model), {"origin": ORIGINS[modality], "steps": STEPS})
 
 
 def explainer(model: Model) -> Explainer:

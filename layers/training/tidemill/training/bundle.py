@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from numpy.typing import NDArray
 
-from tidemill.core import holdout, manifest, reference
+from tidemill.core import features, holdout, manifest, measures, reference
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
 from tidemill.training import explain, inputs
@@ -69,7 +69,8 @@ def _answering(model: Model) -> Callable[[Any], Any]:
 def save_facts(folder: Path, data: Dataset, metrics: dict[str, Any], parity: dict[str, Any], **more: Any) -> None:
     """Write what is known of the model as JSON: its features, labels, scores and proof, and more by name."""
     answers = {name: data.schema[name] for name in ("task", "target", "labels")}
-    contents = {"features": data.program.to_json(), "labels": answers, "metrics": metrics, "parity": parity, **more}
+    features.save(folder, data.program)
+    contents = {"labels": answers, "metrics": metrics, "parity": parity, **more}
     for name, content in contents.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -77,7 +78,8 @@ def save_facts(folder: Path, data: Dataset, metrics: dict[str, Any], parity: dic
 def save_rows(folder: Path, data: Dataset, train_scores: Array) -> None:
     """Write what later comparisons need: the shape of the training rows, and the test rows themselves."""
     fitted, test, schema = data.train, data.test, data.schema
-    seen = reference.fit(fitted.columns, (schema["target"], fitted.target), schema["labels"], train_scores)
+    shown = measures.measured(fitted.columns, fitted.x_n, schema.get("modality", "table"))
+    seen = reference.fit(shown, (schema["target"], fitted.target), schema["labels"], train_scores)
     reference.save(folder / "reference.npz", seen)
     holdout.save(folder / "holdout.npz", test.columns, test.target, hashes=test.hashes)
 

@@ -13,8 +13,8 @@ Axes: n rows, f features, b background rows, k outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,22 +22,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.training import calibrate, inputs
-from tidemill.training.background import background
+from tidemill.training.background import BACKGROUND, background
 from tidemill.training.evaluate import Model
 from tidemill.training.inputs import Inputs
-from tidemill.training.paths import chord, paths_of, quickly
+from tidemill.training.paths import STEPS, chord, paths_of, quickly
 
 Array = NDArray[Any]
 Explained = tuple[Any, Any, Any]  # contributions_nf, prediction_n, baseline_n
 Explainer = Callable[[Any, Any], Explained]
 
+
+class Explaining(NamedTuple):
+    """The explainer, and what parity.json says of it: where paths begin, and in how many steps they are walked."""
+
+    run: Explainer
+    about: Mapping[str, Any]
+
+
 __all__ = [
     "Explained",
     "Explainer",
+    "Explaining",
     "background",
     "completeness",
     "explained_in_blocks",
     "explainer",
+    "explaining",
     "spread",
     "targets_of",
 ]
@@ -46,6 +56,11 @@ EXPLAIN_ROWS = 8  # rows compiled together; the graph takes them one after the o
 NEAR = 1e-3  # of a probability: answers nearer than this are taken as calibration leaves them
 STRETCH = (0.2, 5.0)  # how far calibration may stretch what a path explains
 SMALL = 0.05  # of a probability, or of the target's standard deviation: gains below count as this in relative errors
+
+
+def explaining(model: Model, background_bf: Array) -> Explaining:
+    """The explainer of a table for one background, with what parity.json says of it."""
+    return Explaining(explainer(model, background_bf), {"background": BACKGROUND, "steps": STEPS})
 
 
 def explainer(model: Model, background_bf: Array) -> Explainer:

@@ -22,13 +22,14 @@ from tidemill.core.prepare import load_groups
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
-from tidemill.training import bundle, config, dataset, devices, explain, honest, inputs, parity
+from tidemill.training import attribution, bundle, config, dataset, devices, explain, honest, inputs, parity
 from tidemill.training.checkpoint import Interrupted, Keeper
 from tidemill.training.config import Config
 from tidemill.training.dataset import Dataset
 from tidemill.training.dependence import dependence
 from tidemill.training.evaluate import Model, importance
 from tidemill.training.examples import examples_of
+from tidemill.training.explain import Explaining
 from tidemill.training.search import Pool, Search
 
 __all__ = ["Interrupted", "fit_bundle"]
@@ -89,23 +90,31 @@ def fit_bundle(
     stages.enter("evaluating", f"scoring {len(data.test.y_n):,} test rows")
     train_scores = model.answers(data.train.x_n)
     report = _judge(model, outputs, settings, data, train_scores, found.record)
-    columns = importance(model, data.test.x_n, data.test.y_n, data.program, settings.seed)
+    table = settings.modality == "table"
+    columns = importance(model, data.test.x_n, data.test.y_n, data.program, settings.seed) if table else []
     stages.enter("exporting", "writing model.onnx and explain.onnx")
-    explainer = explain.explainer(model, explain.background(data.train.x_n, train_scores, settings.seed))
-    bundle.save_graphs(out_dir, model, explainer, data.train.x_n)
+    explaining = _explaining(model, data, train_scores, settings)
+    bundle.save_graphs(out_dir, model, explaining.run, data.train.x_n)
     stages.enter("proving", "comparing the exported files with the trained model")
     real = inputs.joined([data.test.x_n, data.validation.x_n, data.train.x_n])
-    proof = parity.prove(out_dir, model, explainer, data.program, real)
+    proof = parity.prove(out_dir, model, explaining, data.program, real)
     stages.enter("writing", "writing the card and the manifest")
     bundle.save_facts(out_dir, data, report, proof, outputs=outputs.to_json(), search=found.record)
     bundle.save_rows(out_dir, data, train_scores)
-    shown = examples_of(model, explainer, data)
+    shown = examples_of(model, explaining.run, data)
     groups = _by_group(model, outputs, data, settings.seed)
-    effects = dependence(model, data, columns, settings.seed)
+    effects = dependence(model, data, columns, settings.seed) if table else []
     more = {"search": found.record, "groups": groups, "outputs": outputs.to_json(), "dependence": effects}
     bundle.save_card(out_dir, data, spec, report, columns, shown, _told(run, stages), **more)
     bundle.close(out_dir, data, spec, run or {})
     return report
+
+
+def _explaining(model: Model, data: Dataset, train_scores: Array, settings: Config) -> Explaining:
+    """How answers are explained: columns beside a background of rows, pixels and tokens from a place without any."""
+    if settings.modality != "table":
+        return attribution.explaining(model, settings.modality)
+    return explain.explaining(model, explain.background(data.train.x_n, train_scores, settings.seed))
 
 
 def _prepared(data: Dataset, spec: Spec) -> tuple[Pool, Config]:

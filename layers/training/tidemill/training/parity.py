@@ -16,18 +16,16 @@ from numpy.typing import NDArray
 from tidemill.core.errors import BadBundle
 from tidemill.core.features import Program
 from tidemill.training import inputs
-from tidemill.training.background import BACKGROUND
 from tidemill.training.evaluate import Model
 from tidemill.training.explain import (
     EXPLAIN_ROWS,
-    Explainer,
+    Explaining,
     completeness,
     explained_in_blocks,
     spread,
     targets_of,
 )
 from tidemill.training.inputs import Inputs
-from tidemill.training.paths import STEPS
 
 Array = NDArray[Any]
 
@@ -40,7 +38,7 @@ BATCHES = (1, 2, 3, 7, 64)
 LARGE = 100.0  # in standard deviations of a number
 
 
-def prove(folder: Path, model: Model, explain: Explainer, program: Program, x_n: Inputs) -> dict[str, Any]:
+def prove(folder: Path, model: Model, explain: Explaining, program: Program, x_n: Inputs) -> dict[str, Any]:
     """Compare the files in a folder with the model; the content of parity.json, or BadBundle."""
     from tidemill.training.export.parity import session
 
@@ -85,9 +83,9 @@ def _far_rows(program: Program, x_nf: Array) -> Array:
     return np.concatenate([missing, *far, alone]).astype(np.float32)
 
 
-def _prove_explanations(runner: Any, model: Model, explain: Explainer, x_n: Inputs) -> dict[str, Any]:
+def _prove_explanations(runner: Any, model: Model, explain: Explaining, x_n: Inputs) -> dict[str, Any]:
     target_nk = targets_of(model.answers(x_n))
-    rows, raw = len(target_nk), explained_in_blocks(explain, x_n, target_nk)
+    rows, raw = len(target_nk), explained_in_blocks(explain.run, x_n, target_nk)
     expected_nf = np.asarray(spread(raw)[0])
     size_n = np.maximum(np.linalg.norm(expected_nf, axis=1), 1e-3 * model.unit)
     distance_n = np.zeros(rows)
@@ -104,7 +102,7 @@ def _prove_explanations(runner: Any, model: Model, explain: Explainer, x_n: Inpu
     if not summed["p99"] <= COMPLETE_BOUND:
         raise _differs("the sum of explain.onnx (p99 over rows)", summed["p99"], COMPLETE_BOUND)
     return {
-        "explain": {"rows": rows, **quantiles, "bounds": EXPLAIN_BOUNDS, "background": BACKGROUND, "steps": STEPS},
+        "explain": {"rows": rows, **quantiles, "bounds": EXPLAIN_BOUNDS, **explain.about},
         "completeness": {"before_spreading": completeness(raw, model.unit), "exported": summed},
     }
 
