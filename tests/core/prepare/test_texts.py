@@ -17,9 +17,8 @@ from tests.core.prepare.conftest import as_csv
 from tidemill.core import features, manifest
 from tidemill.core.errors import BadTable
 from tidemill.core.limits import LIMITS, Limit, limit
-from tidemill.core.prepare import Prepared, load_groups, load_split, pipeline, prepare
+from tidemill.core.prepare import Prepared, load_groups, load_split, prepare
 from tidemill.core.prepare.text_measure import hides
-from tidemill.core.readers.text_members import TextMembers, folder_of
 from tidemill.core.spec import Spec
 
 Make = Callable[..., Prepared]
@@ -227,19 +226,6 @@ def test_scores_can_be_shown_by_a_column_beside_the_text(make: Make) -> None:
     groups, (columns, _, _) = load_groups(prepared.folder, "train"), load_split(prepared.folder, "train")
     assert set(groups["shop"]) == set("abc")
     assert groups["words"].tolist() == columns["words"].tolist()
-
-
-def test_files_in_class_folders_become_a_data_set_of_texts(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    members = [(f"set/{('good', 'bad')[k % 2]}/{k}.txt", sentence(k).encode()) for k in range(N)]
-    members += [("set/good/zeros.txt", bytes(50)), ("readme.txt", b"Nobody said what this is.")]
-    monkeypatch.setattr(pipeline, "open_table", lambda path, filename: TextMembers(lambda: members, folder_of))
-    prepared = make("the archive itself", "set.zip")
-    roles = {column["name"]: (column["kind"], column["role"]) for column in prepared.schema["columns"]}
-    assert (prepared.schema["modality"], prepared.schema["target"]) == ("text", "label")
-    assert (roles["text"], roles["file"][1]) == (("text", "feature"), "dropped")
-    assert prepared.schema["labels"] == ["bad", "good"]
-    assert prepared.profile["quarantined"] == {"MISSING_TARGET": 1, "NOT_TEXT": 1}
-    assert prepared.rows["read"] == N + 2
 
 
 def test_a_dataset_of_texts_becomes_bags_and_sequences(make: Make) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from tidemill.core.limits import LIMITS, Limit, limit
-from tidemill.core.readers.chunks import Chunk
-from tidemill.core.readers.text_members import TextMembers, folder_of
+from tidemill.core.readers.chunks import BadRow, Chunk
+from tidemill.core.readers.text_members import TextMembers
+
+
+def folder_of(place: int, name: str) -> str | None:
+    return PurePosixPath(name).parent.name or None
 
 
 def read(*members: tuple[str, bytes]) -> tuple[TextMembers, list[Chunk]]:
-    table = TextMembers(lambda: members, folder_of)
+    table = TextMembers(lambda: ((place, *member) for place, member in enumerate(members, start=1)), folder_of)
     return table, list(table.chunks())
 
 
@@ -65,3 +71,11 @@ def test_chunks_are_bounded_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) ->
         range(1, 58)
     )
     assert len(list(table.chunks())) == len(chunks)
+
+
+def test_members_that_cannot_be_read_stand_among_the_bad_rows() -> None:
+    aside = [BadRow(7, "MEMBER_NAME", "odd", text="'x'")]
+    table = TextMembers(lambda: [(3, "a/1.txt", b"fine")], folder_of, aside, "mood")
+    (chunk,) = table.chunks()
+    assert (chunk.names, chunk.rows.tolist(), chunk.bad) == (("text", "file", "mood"), [3], aside)
+    assert next(iter(table.chunks())).bad == aside

@@ -26,6 +26,7 @@ LIMITS: dict[str, Limit] = {
     "line": Limit(MIB, "characters", "a longer line is a file without line breaks"),
     "field": Limit(64 * KIB, "characters", "a longer cell is a document, or a quote nobody closed"),
     "text": Limit(64 * KIB, "characters", "of a text that is learned from: about 20 pages; what follows is cut off"),
+    "text_file": Limit(16 * MIB, "bytes", "of one text file in an archive; a book has one or two million"),
     "marks": Limit(64, "combining marks", "no script stacks more on one letter"),
     "column_name": Limit(256, "characters", "names become keys, labels and headings"),
     "parquet_footer": Limit(16 * MIB, "bytes", "the footer is parsed before anything else is known"),

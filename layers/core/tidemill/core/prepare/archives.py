@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tidemill.core.errors import BadPicture, BadTable
 from tidemill.core.limits import limit
 from tidemill.core.progress import Report
-from tidemill.core.readers import members, sniff, streams
+from tidemill.core.readers import encoding, members, sniff, streams
 from tidemill.core.readers.archive import Archive
 from tidemill.core.readers.members import Listing
 from tidemill.core.spec import Spec
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _FEW = 2  # files of the other kind that are a readme and a licence, or this share of them
 _FEW_SHARE = 0.05
+_SAMPLED, _HEAD = 20, 4_096  # members that say nothing about themselves, and bytes of each, to tell what they are
 
 
 def prepare_archive(
@@ -26,7 +27,9 @@ def prepare_archive(
     """Make a dataset of an archive; raises BadTable where its members are neither pictures nor texts, or both."""
     listing = members.list_members(archive.entries())
     pictures, texts = listing.count(members.PICTURE), listing.count(members.TEXT)
-    pictures += sum(members.is_nameless(entry) for entry in listing.members)
+    nameless = [entry.place for entry in listing.members if members.is_nameless(entry)]
+    read_as_texts = bool(nameless) and _are_texts(archive, set(nameless[:_SAMPLED]))
+    pictures, texts = pictures + len(nameless) * (not read_as_texts), texts + len(nameless) * read_as_texts
     if texts > max(_FEW, _FEW_SHARE * pictures) and pictures > max(_FEW, _FEW_SHARE * texts):
         raise BadTable(
             f"The archive holds {pictures:,} pictures and {texts:,} texts.",
@@ -37,7 +40,23 @@ def prepare_archive(
         from tidemill.core.prepare.pictures import prepare_pictures
 
         return prepare_pictures(archive, listing, path, spec, out, work, model, report)
+    if texts > _FEW:
+        from tidemill.core.prepare.text_archive import prepare_texts
+
+        return prepare_texts(archive, listing, read_as_texts, path, spec, out, work, model, report)
     raise _no_data(archive, listing, texts)
+
+
+def _are_texts(archive: Archive, places: set[int]) -> bool:
+    """Whether most of some members without an extension read as texts, as mails and news of old corpora do."""
+    fine = 0
+    for _, data in archive.contents(lambda entry: entry.place in places):
+        try:
+            encoding.check_text(data[:_HEAD])
+        except BadTable:
+            continue
+        fine += sniff.content(data[:_HEAD]) is None
+    return fine > len(places) / 2
 
 
 def check_no_picture(path: Path, filename: str) -> None:
@@ -73,5 +92,5 @@ def _no_data(archive: Archive, listing: Listing, texts: int) -> BadTable:
     return BadTable(
         f"The archive holds {what}.",
         code=code,
-        remedy="Pack one folder of pictures for each class; upload a table or texts as CSV, JSON Lines or Parquet.",
+        remedy="Pack one folder of pictures or of texts for each class; upload a table as CSV, JSON Lines or Parquet.",
     )

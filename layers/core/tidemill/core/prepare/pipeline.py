@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,7 +63,7 @@ def prepare(
         check_no_picture(path, filename)
         if archive := open_archive(path, filename):
             return prepare_archive(archive, path, spec, out, work, model, report)
-        return _Preparation(path, filename, spec, out, work, model, report).run()
+        return Preparation(path, lambda: open_table(path, filename), spec, out, work, model, report).run()
     except BaseException:
         for leftover in out.iterdir():
             leftover.unlink()
@@ -94,20 +95,32 @@ def _copied(source: BinaryIO, path: Path) -> Path:
     return path
 
 
-class _Preparation:
-    """One file on its way to a dataset; each method is a step, in the order of `run`."""
+class Preparation:
+    """One file on its way to a dataset; each method is a step, in the order of `run`.
+
+    `opened` reads the file as a table, from its start at every call; `how` says how the target was found, where that
+    is known before.
+    """
 
     def __init__(
-        self, path: Path, filename: str, spec: Spec, out: Path, work: Path, model: str, report: Report
+        self,
+        path: Path,
+        opened: Callable[[], Table],
+        spec: Spec,
+        out: Path,
+        work: Path,
+        model: str,
+        report: Report,
+        how: str = "",
     ) -> None:
-        self.path, self.filename, self.spec, self.out = path, filename, spec, out
-        self.model, self.report = model, report
+        self.path, self.opened, self.spec, self.out = path, opened, spec, out
+        self.model, self.report, self.how = model, report, how
         self.raw, self.typed = Spool(work / "raw"), Spool(work / "typed")
         self.fraction = spec.preprocess.max_bad_fraction
 
     def run(self) -> Prepared:
         """Every step, from the file to its dataset."""
-        table = open_table(self.path, self.filename)
+        table = self.opened()
         self.quarantine = Quarantine(self.out)
         try:
             found = self._read(table, self.spec.data.text)
@@ -115,6 +128,7 @@ class _Preparation:
                 table, found = self._read_again(text)
             self.quarantine.check(found.read, self.fraction, final=True)
             decided = deciding.decide(table, found, self.spec, text)
+            decided = replace(decided, sentence=self.how or decided.sentence)
             recipe = self._recipe(decided)
             converted = passes.convert_all(self.raw, self.typed, recipe, found.kept, self.quarantine, self.report)
             self.quarantine.check(found.read, self.fraction, final=True)
@@ -158,7 +172,7 @@ class _Preparation:
         self.raw.clear()
         self.quarantine.close()
         self.quarantine = Quarantine(self.out)
-        table = open_table(self.path, self.filename)
+        table = self.opened()
         return table, self._read(table, text)
 
     def _recipe(self, decided: deciding.Decided) -> passes.Recipe:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,46 +13,53 @@ from tidemill.core.limits import limit
 from tidemill.core.readers import encoding
 from tidemill.core.readers.chunks import BadRow, Chunk, Warned
 
-TEXT, FILE, LABEL = NAMES = ("text", "file", "label")
+TEXT, FILE, LABEL = "text", "file", "label"
 _HEAD_BYTES = 64 * 1024  # by which a file is told to be text
 
 
 class TextMembers:
-    """Named contents of text files; `members` starts them anew, for they are read as often as wanted."""
+    """Numbered and named contents of text files; `members` starts them anew, for they are read as often as wanted.
+
+    `aside` are members that cannot be read, and `label` is what the column of labels is called.
+    """
 
     def __init__(
-        self, members: Callable[[], Iterable[tuple[str, bytes]]], label_of: Callable[[str], str | None]
+        self,
+        members: Callable[[], Iterable[tuple[int, str, bytes]]],
+        label_of: Callable[[int, str], str | None],
+        aside: Sequence[BadRow] = (),
+        label: str = LABEL,
     ) -> None:
-        self._members, self._label_of = members, label_of
-        self.names = self.given = NAMES
+        self._members, self._label_of, self._aside = members, label_of, aside
+        self.names = self.given = (TEXT, FILE, label)
         self.text = TEXT
         self.warnings: list[Warned] = []
         self.facts: dict[str, Any] = {"format": "texts", "packed": True, "header": False}
         self._guessed = 0
 
     def chunks(self) -> Iterator[Chunk]:
-        """The files as chunks of rows, numbered from 1; those that are no text are set aside."""
+        """The files as chunks of rows, in order; those that are no text are set aside."""
         self._guessed = 0
         rows: list[tuple[str, str, str | None]] = []
         numbers: list[int] = []
-        bad: list[BadRow] = []
+        bad: list[BadRow] = list(self._aside)
         size = 0
-        for number, (name, content) in enumerate(self._members(), start=1):
+        for number, name, content in self._members():
             try:
-                rows.append((self._decoded(content), name, self._label_of(name)))
+                rows.append((self._decoded(content), name, self._label_of(number, name)))
             except BadTable as error:
                 bad.append(BadRow(number, error.code, error.message, TEXT, name[: limit("quarantine_text")]))
                 continue
             numbers.append(number)
             size += len(rows[-1][0])
             if len(rows) >= limit("chunk_rows") or size >= limit("chunk"):
-                yield _chunk(rows, numbers, bad)
+                yield self._chunk(rows, numbers, bad)
                 rows, numbers, bad, size = [], [], [], 0
         if self._guessed:
             message = f"{self._guessed:,} files are not UTF-8; how they were read is a guess."
             self.warnings.append(Warned("ENCODING_GUESSED", message, TEXT, "Save them as UTF-8."))
         if rows or bad:
-            yield _chunk(rows, numbers, bad)
+            yield self._chunk(rows, numbers, bad)
 
     def _decoded(self, content: bytes) -> str:
         """The text of a file, no longer than it takes to see that it is too long; raises BadTable where it is none."""
@@ -66,12 +72,6 @@ class TextMembers:
         self._guessed += found.how == "guessed"
         return text[: limit("text") + 1]
 
-
-def folder_of(name: str) -> str | None:
-    """The label of a file in a class folder: the folder's name; None for a file that stands in none."""
-    return PurePosixPath(name).parent.name or None
-
-
-def _chunk(rows: list[tuple[str, str, str | None]], numbers: list[int], bad: list[BadRow]) -> Chunk:
-    columns = [pa.array([row[place] for row in rows], pa.string()) for place in range(len(NAMES))]
-    return Chunk(NAMES, np.asarray(numbers, np.int64), columns, bad)
+    def _chunk(self, rows: list[tuple[str, str, str | None]], numbers: list[int], bad: list[BadRow]) -> Chunk:
+        columns = [pa.array([row[place] for row in rows], pa.string()) for place in range(len(self.names))]
+        return Chunk(self.names, np.asarray(numbers, np.int64), columns, bad)
