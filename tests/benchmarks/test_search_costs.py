@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +24,7 @@ from tests.benchmarks.searching.costs import (
 )
 from tests.benchmarks.searching.problem import MOST, settings
 
+BENCHMARKS = Path(__file__).parent
 SECONDS = st.floats(1e-3, 1e3)
 TURNS = st.lists(SECONDS, min_size=1, max_size=7)
 
@@ -108,3 +114,12 @@ def test_a_target_met_exactly_is_met_and_one_not_measured_is_not() -> None:
 def test_a_smaller_search_tries_the_first_configurations_of_a_larger_one(one: int, other: int) -> None:
     few, many = sorted((one, other))
     assert settings(many)[:few] == settings(few)
+
+
+def test_the_benchmark_trains_by_the_code_that_is_shipped() -> None:
+    """In a process of its own, as the benchmark does: a change of the training loop must not be found out there."""
+    command = [sys.executable, "-c", "from searching import ours; print(len(ours.together(2)()))"]
+    folders = [BENCHMARKS, *(BENCHMARKS.parents[1] / name for name in ("layers/core", "layers/training"))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "2"), done.stderr[-2000:]

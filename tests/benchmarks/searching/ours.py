@@ -31,7 +31,7 @@ Losses = Callable[[], list[float]]
 
 def train(trials: list[Trial]) -> list[float]:
     """Train these configurations at once; their best validation losses."""
-    state = loop.start(KIND, None, GROUPS, [int(trial.settings["width"]) for trial in trials])
+    state = loop.start(KIND, [None] * len(GROUPS), GROUPS, [int(trial.settings["width"]) for trial in trials])
     weights = sum(leaf[0].size for leaf in jax.tree.leaves(state.weights))
     ground = loop.Field(ON_DEVICE, SCALE, GROUPS, batches.plan(ROWS, BATCH, weights))
     state = loop.train(KIND, knobs_of(trials, MOMENTUM), ground, loop.Pace(EPOCHS, EPOCHS), state)

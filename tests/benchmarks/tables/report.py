@@ -49,11 +49,17 @@ def tell(rows: Iterable[dict[str, Any]], *, any_code: bool = False, keep: bool =
     for measure, words in OWN_NAMES.items():
         errors = errors_of(rows, measure)
         if errors:
-            _errors(errors, rows, measure, words, keep, f"{ABOUT} Versions: {versions}.")
+            _errors(errors, rows, measure, words, keep, f"{ABOUT} {_when(rows)} Versions: {versions}.")
             _standings(errors, words, keep)
             _pairs(errors, words, keep)
     _promises(rows, keep)
     _costs(rows, keep)
+
+
+def _when(rows: list[Row]) -> str:
+    """When the fits ran: a summary may be made much later, under another load."""
+    times = sorted(str(row["when"])[:16].replace("T", " ") for row in rows if row.get("when"))
+    return f"Fits ran between {times[0]} and {times[-1]} UTC; the load above is the summary's." if times else ""
 
 
 def _errors(errors: Errors, rows: list[Row], measure: str, words: str, keep: bool, notes: str) -> None:
