@@ -24,7 +24,7 @@ LIMIT_BYTES = 250 * 1024 * 1024  # a function and its layers, unzipped: Lambda's
 MOST_LAYERS = 5
 MB = 1024 * 1024
 # A cold start pays for every import, so the hot path does without these.
-UNWANTED = {"predict.handler": {"boto3", "fastapi", "mangum", "pyarrow", "aws_lambda_powertools"}}
+UNWANTED = {"predict.handler": {"boto3", "fastapi", "mangum", "pyarrow", "PIL", "aws_lambda_powertools"}}
 
 
 @dataclass(frozen=True)
