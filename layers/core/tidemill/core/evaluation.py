@@ -221,7 +221,7 @@ def _no_gain(primary: Metric, numbers: Mapping[str, Any], gain_n: Array, seed: i
         return ""
     return (
         f"{primary.label} {_short(numbers['value'])} is not clearly better than {_short(numbers['baseline'])}, "
-        "which a model that ignores every column reaches."
+        "which a model that looks at nothing reaches."
     )
 
 

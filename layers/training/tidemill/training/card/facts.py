@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidemill.core.spec import Spec
-from tidemill.training.card import headline, settings, verdict
+from tidemill.training.card import headline, settings, shown, verdict
 from tidemill.training.card.chosen import chosen
 from tidemill.training.card.effects import dependence as effects
+from tidemill.training.card.profile import profile as profiled
+from tidemill.training.card.words import modality_of
 
 FORMAT = 1
 HIDDEN = "(private)"
@@ -43,6 +45,7 @@ def facts(
             "version": run.get("version"),
             "run": run.get("run"),
             "dataset": schema.get("dataset"),
+            "modality": modality_of(schema),
             "target": schema["target"],
             "task": task,
             "labels": schema.get("labels", []),
@@ -52,6 +55,7 @@ def facts(
             "data": {
                 "rows": schema.get("rows", {}),
                 "columns": columns,
+                "profile": profiled(schema, profile),
                 "file": profile.get("source") or {},
                 "quarantined": profile.get("quarantined") or {},
                 "duplicates": profile.get("duplicate_rows"),
@@ -72,7 +76,8 @@ def facts(
             "groups": [item for item in groups or [] if item["column"] not in hidden],
             "outputs": {"rules": outputs or {}, "measured": measured} if (measured := metrics.get("outputs")) else None,
             "importance": _importance(importance),
-            "explanations": [_discreet(item, hidden) for item in examples.get("explanations", [])],
+            "explanations": _told(schema, examples.get("explanations", []), hidden),
+            "mistakes": _told(schema, examples.get("mistakes", []), hidden),
             "request": {name: HIDDEN if name in hidden else value for name, value in _request(examples).items()},
             "limits": verdict.limits(schema, metrics, groups or ()),
             "parity": run.get("parity") or {},
@@ -101,8 +106,16 @@ def _request(examples: Facts) -> Facts:
 
 def _private(schema: Facts) -> set[str]:
     """Columns whose levels the schema keeps to itself: the card must not show them by example either."""
-    columns = (column for column in schema["columns"] if column.get("kind") == "category")
+    columns = (column for column in schema["columns"] if column.get("kind") in ("category", "text"))
     return {column["name"] for column in columns if column.get("levels") == [] and column.get("distinct")}
+
+
+def _told(schema: Facts, items: Sequence[Facts], hidden: set[str]) -> list[Facts]:
+    """Examples without what is private: of tables the values of such columns, of texts all that shows one."""
+    if modality_of(schema) == "table":
+        return [_discreet(item, hidden) for item in items]
+    inputs = {column["name"] for column in schema["columns"] if column.get("role") == "feature"}
+    return [] if inputs & hidden else shown.told(items, modality_of(schema))
 
 
 def _discreet(item: Facts, hidden: set[str]) -> Facts:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tidemill.training.card.text import number, percent, visible
 from tidemill.training.card.verdict import codes, verdict
+from tidemill.training.card.words import words_of
 
 Facts = dict[str, Any]
 
@@ -36,13 +37,15 @@ def label(item: Facts, name: str) -> str:
 
 def _plain(schema: Facts, metrics: Facts) -> str:
     """The sentence for the metric a layman can follow: hits, order of a pair, or distance."""
-    rows = f"{number(metrics['rows'])} rows" if metrics.get("rows") else "rows"
-    for name, words in _candidates(schema["task"], "RARE_CLASS" in codes(metrics)):
+    words = words_of(schema)
+    rows = f"{number(metrics['rows'])} {words.rows}" if metrics.get("rows") else words.rows
+    for name, sentence in _candidates(schema["task"], "RARE_CLASS" in codes(metrics)):
         item = metrics["metrics"].get(name)
         if item and item.get("value") is not None:
             shown = _shown(item, number if schema["task"] == "regression" else percent)
             positive = visible(schema["labels"][-1], 60) if schema.get("labels") else ""
-            return words.format(rows=rows, target=visible(schema["target"], 60), positive=positive, **shown)
+            told = {"rows": rows, "one": words.row, "many": words.rows, "target": visible(schema["target"], 60)}
+            return sentence.format(positive=positive, **told, **shown)
     return ""
 
 
@@ -59,12 +62,12 @@ _HITS = (
     "always naming the commonest is right in {baseline}."
 )
 _MEAN = (
-    "On {rows} it had never seen, the model finds {value} of the rows of an average class{interval}; "
+    "On {rows} it had never seen, the model finds {value} of the {many} of an average class{interval}; "
     "always naming the commonest finds {baseline}."
 )
 _ORDER = (
-    "Given one row that is {positive} and one that is not, neither seen before, the model scores the right one higher "
-    "in {value} of such pairs{interval}; chance does in {baseline}."
+    "Given one {one} that is {positive} and one that is not, neither seen before, the model scores the right one "
+    "higher in {value} of such pairs{interval}; chance does in {baseline}."
 )
 _DISTANCE = (
     "On {rows} it had never seen, the model's {target} is off by {value} on average{interval}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tidemill.core.features import Program
 from tidemill.core.spec import Spec
-from tidemill.training.card import bars, chosen, curves, effects, headline, honest, plots, text
+from tidemill.training.card import bars, chosen, curves, effects, headline, honest, plots, profile, shown, text
+from tidemill.training.card.calls import calls
 from tidemill.training.card.facts import facts
-from tidemill.training.card.steps import steps
+from tidemill.training.card.marks import signed
+from tidemill.training.card.steps import features, steps
+from tidemill.training.card.words import modality_of, words_of
 
 Facts = dict[str, Any]
 HERE = Path(__file__).parent
@@ -32,7 +34,7 @@ def write_card(
     profile: Facts,
     spec: Spec,
     metrics: Facts,
-    program: Program,
+    program: Any,
     importance: Sequence[Facts],
     examples: Facts,
     run: Facts,
@@ -43,10 +45,14 @@ def write_card(
 ) -> None:
     """Write card.json and card.html into a bundle.
 
+    program: a Program, a PictureProgram or a TextProgram.
     importance: [{"column", "importance"}] (not negative; larger matters more), in any order.
     examples: {"request": {column: value} one row as a client sends it,
                "explanations": [{"row", "actual", "answer", "target", "baseline", "prediction",
                                  "contributions": [{"column", "value", "contribution"}]}]}.
+              For pictures and texts explanations, and "mistakes" alike, have "probability" and "of_actual" (of the
+              answer and of what is true) and instead of contributions "picture" and "heat" (PNG as data:), or "text",
+              "marks": [[start, end, contribution]], "rest" and where it is cut "part": [start, end, length].
     run: {"model", "run", "version", "created", "code", "versions": {library: version}, "seconds",
           "stages": {stage: seconds}, "device", "parity"}; all optional, parity.json stands in for the last.
     search: what search.json says. outputs: what outputs.json says; what was measured stands in metrics["outputs"].
@@ -54,13 +60,14 @@ def write_card(
                   "answer", "low" | None, "high" | None, "rows"}], lists of equal length; moments in seconds since 1970.
     groups: what core.groups.group_report gives.
     """
+    replayed = program.to_json()
     card = facts(
         schema=schema,
         profile=profile,
         spec=spec,
         metrics=metrics,
-        steps=steps(program.to_json()),
-        features=len(program.names),
+        steps=steps(replayed),
+        features=len(program.names) if hasattr(program, "names") else features(replayed),
         importance=importance,
         examples=examples,
         run={**run, "parity": run.get("parity") or _parity(bundle_dir)},
@@ -81,14 +88,14 @@ def _parity(bundle_dir: Path) -> Facts:
 def render(card: Facts) -> str:
     """The page of a card: the same card gives the same bytes."""
     style = (HERE / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             card=card,
             style=Markup(style),  # noqa: S704 - our own file
-            policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+            policy=_policy(card, style),
+            called=words_of(card),
             plots=_plots(card),
             sparks=[
                 bars.spark(column.get("histogram"), column["kind"]) for column in card["data"]["columns"][:COLUMNS]
@@ -96,16 +103,26 @@ def render(card: Facts) -> str:
             explained=[
                 (item, bars.contributions(f"explained-{at}", item)) for at, item in enumerate(card["explanations"])
             ],
+            examples=shown.drawn(card),
+            profiled=profile.sentences(card),
+            smaller=profile.smaller(card),
             mixed=bars.confusions(card["confusion"]),
             effects=[(item, plot, effects.more(item)) for item, plot in effects.pictures(card["dependence"])],
             honest=honest.shown(card),
             states=chosen.STATES,
             folded=chosen.SHOWN,
             shown_metrics=_shown_metrics,
-            calls=_calls(card),
+            calls=calls(card),
             most=COLUMNS,
         )
     )
+
+
+def _policy(card: Facts, style: str) -> str:
+    """What the page may load: its own style, and where pictures are shown those it holds in itself."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    pictures = "img-src data:; " if modality_of(card) == "picture" else ""
+    return f"default-src 'none'; style-src 'sha256-{digest}'; {pictures}base-uri 'none'; form-action 'none'"
 
 
 @cache
@@ -125,6 +142,7 @@ def _environment() -> jinja2.Environment:
         "value_of": text.value_of,
         "json_line": text.json_line,
         "setting_line": chosen.said,
+        "signed": signed,
     }
     return environment
 
@@ -141,6 +159,8 @@ def _plots(card: Facts) -> dict[str, Markup | None]:
         "errors": plots.errors(card["residuals"]),
         "confusion": bars.confusion(card["confusion"]),
         "importance": bars.importance(card["importance"]),
+        "classes": profile.classes(card),
+        "lengths": profile.lengths(card),
     }
 
 
@@ -155,14 +175,3 @@ def _unit(card: Facts) -> str:
     return next(
         (headline.label(item, item["name"]) for item in card["scores"] if item["name"] == card["primary"]), "loss"
     )
-
-
-def _calls(card: Mapping[str, Any]) -> dict[str, str]:
-    """The commands that ask the model; a quoted here-document, so that no value can leave its place in the shell."""
-    row = text.json_line({"row": card["request"]}, indent=1)
-    return {
-        verb: f'curl "$TIDEMILL_URL/models/{text.visible(card["model"], 63)}/{verb}" \\\n'
-        f'  -H "x-api-key: $TIDEMILL_KEY" -H "content-type: application/json" \\\n'
-        f"  --data-binary @- <<'JSON'\n{row}\nJSON"
-        for verb in ("predict", "explain")
-    }

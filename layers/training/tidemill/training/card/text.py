@@ -11,6 +11,7 @@ from typing import Any
 DASH = "–"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format (bidi, zero width), surrogates, unassigned
+_WRITTEN = "\n\t\u200c\u200d"  # lines and tabs; joiners, which Persian is spelled with and emoji are put together by
 
 
 def visible(value: object, limit: int = 0) -> str:
@@ -25,6 +26,12 @@ def _shown(sign: str) -> str:
     if code < 0x20:
         return chr(0x2400 + code)  # the control pictures: ESC is drawn as one sign that says ESC
     return f"[U+{code:04X}]"
+
+
+def readable(text: str) -> str:
+    """A whole text to be read as it was laid out: lines stay, everything else invisible is spelled out."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(sign if sign in _WRITTEN else visible(sign) for sign in lines)
 
 
 def width(text: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tidemill.core.evaluation import few_train_rows
 from tidemill.training.card.text import number, value_of, visible
+from tidemill.training.card.words import cautions, modality_of, words_of
 
 Facts = dict[str, Any]
 
@@ -47,10 +48,7 @@ _LOST_TWINS = (
     "training: the scores may be better than the model."
 )
 _REMEDY = {  # where the message does not say it
-    "NOT_BETTER_THAN_BASELINE": "Check that the columns can tell the target at all; better columns or more rows help, "
-    "another seed does not.",
     "FEW_TEST_ROWS": "Upload more rows, or raise [split] test.",
-    "FEW_TRAIN_ROWS": "Upload more rows; with fewer columns, [data] drop, the rows that are there go further.",
     "COLUMN_LEAK": "Leave it out with [data] drop if it is only known with the outcome.",
     "DUPLICATE_ROWS": 'Leave them out with [preprocess] duplicates = "drop" if they are copies and not cases.',
     "SPLIT_NOT_BY_CONTENT": 'Check that equal rows are meant; [preprocess] duplicates = "drop" keeps one of each.',
@@ -70,10 +68,11 @@ def warnings(schema: Facts, profile: Facts, metrics: Facts) -> list[Facts]:
     found: dict[tuple[Any, Any], Facts] = {}
     about_data = sorted(profile.get("warnings") or [], key=lambda item: item.get("code") not in _FIRST)
     outputs = (metrics.get("outputs") or {}).get("warnings") or []
-    rows = (schema.get("rows") or {}).get("train")
+    rows, words = (schema.get("rows") or {}).get("train"), words_of(schema)
+    remedies = {**_REMEDY, "NOT_BETTER_THAN_BASELINE": words.again, "FEW_TRAIN_ROWS": words.more}
     for item in [*(metrics.get("warnings") or []), *outputs, *few_train_rows(rows), *about_data]:
         code, column = item.get("code", ""), item.get("column")
-        remedy = item.get("remedy") or _REMEDY.get(code, "")
+        remedy = item.get("remedy") or remedies.get(code, "")
         told = {**item, "code": code, "column": column, "message": _message(item, profile), "remedy": remedy}
         found.setdefault((code, column), told)
     return list(found.values())
@@ -95,20 +94,12 @@ def limits(schema: Facts, metrics: Facts, groups: Sequence[Facts] = ()) -> Facts
         if shown
         else "Fairness between groups was not examined, nor were"
     )
-    target = visible(schema["target"], 60)
-    cautions = [
-        f"Rows from another population, place or time than the uploaded file. The scores hold for rows like those; "
-        f"nothing is known about {target} elsewhere.",
-        "Values outside the ranges below. The model answers there too, but by extrapolation nobody has tested.",
-        "Conclusions about causes. The model tells which columns go together with the target, not what happens when "
-        "a column is changed.",
-        f"Decisions about people with no person in the loop. {fairness} privacy of the training rows and resistance "
-        "against deliberate manipulation.",
-    ]
+    not_for = cautions(schema, visible(schema["target"], 60), fairness)
     if verdict(metrics) in ("level", "worse"):
-        cautions.insert(0, "Any use in earnest: it is not better than an answer that ignores every column.")
-    ranges = [_range(column) for column in schema["columns"] if column.get("role") == "feature"]
-    return {"not_for": cautions, "ranges": ranges}
+        ignoring = words_of(schema).ignoring
+        not_for.insert(0, f"Any use in earnest: it is not better than an answer that ignores {ignoring}.")
+    columns = schema["columns"] if modality_of(schema) == "table" else []
+    return {"not_for": not_for, "ranges": [_range(column) for column in columns if column.get("role") == "feature"]}
 
 
 def _range(column: Facts) -> Facts:

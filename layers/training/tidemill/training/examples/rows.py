@@ -1,4 +1,4 @@
-"""A few test rows with their answers and what the columns did to them: the examples on a model's card."""
+"""Examples of a table: a few test rows with their answers and what the columns did to them."""
 
 from __future__ import annotations
 
