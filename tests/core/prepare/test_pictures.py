@@ -220,7 +220,7 @@ def test_too_many_broken_pictures_reject_the_archive(pack: Make) -> None:
         (lambda name: name.split("/")[1], "LABELS_MISSING"),
         (lambda name: "pictures/" + name.split("/")[1], "LABELS_MISSING"),
         (lambda name: ("train/" if "cat" in name else "test/") + name.split("/")[1], "LABELS_MISSING"),
-        (lambda name: name.replace(".png", ".txt"), "NOT_DATA_ZIP"),
+        (lambda name: name.replace(".png", ".txt"), "TOO_MANY_BAD_ROWS"),
     ],
 )
 def test_archives_without_classes_are_refused(pack: Make, change: Callable[[str], str], code: str) -> None:

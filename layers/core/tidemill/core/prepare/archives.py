@@ -55,7 +55,7 @@ def _are_texts(archive: Archive, places: set[int]) -> bool:
             encoding.check_text(data[:_HEAD])
         except BadTable:
             continue
-        fine += sniff.content(data[:_HEAD]) is None
+        fine += sniff.content(data[:_HEAD]) in (sniff.TEXT, sniff.JSON, "html")
     return fine > len(places) / 2
 
 

@@ -154,8 +154,8 @@ class Preparation:
             raise BadTable(
                 "The table has no rows.", code="NO_ROWS", remedy="Upload a table with rows below its header."
             )
-        if found.read < limit("good_rows"):
-            raise _too_few(found.read, found.read, limit("good_rows"))
+        if found.read < (least := limit("good_texts" if text else "good_rows")):
+            raise _too_few(found.read, found.read, least)
         return found
 
     def _long_texts(self, table: Table, found: passes.Gathered) -> str:
