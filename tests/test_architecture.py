@@ -27,6 +27,7 @@ LIBRARIES: dict[str, set[str]] = {
     "layers/training/tidemill/training": {
         *{
             "numpy",
+            "scipy",
             "boto3",
             "botocore",
             "jax",

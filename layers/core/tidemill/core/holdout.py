@@ -34,7 +34,7 @@ def save(path: Path, columns: Mapping[str, Array], target: Array, *, hashes: Arr
     for index, (name, values) in enumerate([*columns.items(), ("", target)]):
         chosen_n = np.asarray(values)[kept_n]
         if len(chosen_n) and isinstance(chosen_n[0], bytes):
-            arrays[f"c{index}"] = np.frombuffer(b"".join(chosen_n), np.uint8)
+            arrays[f"c{index}"] = np.frombuffer(b"".join(chosen_n.tolist()), np.uint8)
             arrays[f"e{index}"] = np.cumsum([len(value) for value in chosen_n])
             described.append({"name": name, "levels": None, "bytes": True})
         else:
