@@ -16,6 +16,7 @@ from tidemill.training.card.text import cut, number, readable, visible
 Facts = dict[str, Any]
 Placed = tuple[int, int, float]  # start, end, contribution
 STRENGTHS = 5  # classes for-1 to for-5 and against-1 to against-5 of the style sheet
+NOTHING = 0.01  # of the strongest word, below which what is left is not worth a sentence
 NAMED = 4  # words for and words against that are told besides being marked
 
 
@@ -66,12 +67,14 @@ def strongest(item: Facts) -> Facts:
         word = text[start:end]
         names.setdefault(word.casefold(), word)
         sums[word.casefold()] = sums.get(word.casefold(), 0.0) + value
-    ranked = sorted(sums, key=lambda word: -abs(sums[word]))
-    told = [{"word": cut(visible(names[word]), 24), "value": sums[word]} for word in ranked if sums[word]]
+    most = max(map(abs, sums.values()), default=0.0)
+    seen = sorted((word for word in sums if strength_of(sums[word], most)), key=lambda word: -abs(sums[word]))
+    told: list[Facts] = [{"word": cut(visible(names[word]), 24), "value": sums[word]} for word in seen]
+    left = float(item.get("rest") or 0.0) + _faint([value for *_, value in places])
     return {
         "for": [one for one in told if one["value"] > 0][:NAMED],
         "against": [one for one in told if one["value"] < 0][:NAMED],
-        "unmarked": float(item.get("rest") or 0.0) + _faint([value for *_, value in places]),
+        "unmarked": left if not most or abs(left) > NOTHING * most else 0.0,
     }
 
 
