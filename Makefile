@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 VENV_BENCH := .venv-bench
 BIN := $(VENV)/bin
-LAYERS := layers/core layers/tables layers/serving layers/web layers/training
+LAYERS := layers/core layers/tables layers/pictures layers/serving layers/web layers/training
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help

@@ -11,10 +11,11 @@ ENV PYTHONDONTWRITEBYTECODE=0 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 \
 # Everything by hash. The CUDA plugin has the version of the pinned jax, so it cannot drift from it.
 COPY layers/core/requirements.txt /tmp/core.txt
 COPY layers/tables/requirements.txt /tmp/tables.txt
+COPY layers/pictures/requirements.txt /tmp/pictures.txt
 COPY layers/serving/requirements.txt /tmp/serving.txt
 COPY layers/training/requirements.txt /tmp/training.txt
 COPY layers/training/requirements-cuda.txt /tmp/cuda.txt
-RUN pip install --require-hashes -r /tmp/core.txt -r /tmp/tables.txt -r /tmp/serving.txt -r /tmp/training.txt -r /tmp/cuda.txt \
+RUN pip install --require-hashes -r /tmp/core.txt -r /tmp/tables.txt -r /tmp/pictures.txt -r /tmp/serving.txt -r /tmp/training.txt -r /tmp/cuda.txt \
     && rm /tmp/*.txt
 
 COPY layers/core/tidemill /opt/tidemill/tidemill

@@ -90,6 +90,26 @@ def test_the_hot_path_may_only_read(aws: Template) -> None:
     assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", "s3:GetObject", "dynamodb:GetItem"}
 
 
+def test_the_hot_path_reads_bundles_and_files_to_be_predicted_and_nothing_else(aws: Template) -> None:
+    role = rules.reading.of_type(aws, "IAM::Role")["PredictRole"]
+    read = {
+        str(resource)
+        for item in rules.reading.of_role(role)
+        if "s3:GetObject" in rules.reading.as_list(item["Action"])
+        for resource in rules.reading.as_list(item["Resource"])
+    }
+    assert len(read) == 2
+    assert any("ArtifactsBucket" in place and "/bundles/*" in place for place in read)
+    assert any("DataBucket" in place and "/inbox/*" in place for place in read)
+
+
+def test_files_to_be_predicted_are_gone_after_a_day(aws: Template) -> None:
+    bucket = rules.reading.of_type(aws, "S3::Bucket")["DataBucket"]
+    (rule,) = [item for item in bucket["LifecycleConfiguration"]["Rules"] if item.get("Prefix") == "inbox/"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", 1)
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}, "the bucket keeps old versions"
+
+
 def test_nobody_may_delete_data_or_versions(aws: Template) -> None:
     for name, role in rules.reading.of_type(aws, "IAM::Role").items():
         for statement in rules.reading.of_role(role):

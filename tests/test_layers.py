@@ -193,6 +193,16 @@ session = onnxruntime.InferenceSession(sys.argv[1])
 x = np.arange(6, dtype=np.float32).reshape(3, 2)
 assert np.array_equal(session.run(None, {"x": x})[0], x @ x.T), "the runtime computes"
 assert np.allclose(np.linalg.inv(np.eye(3) * 2), np.eye(3) / 2)
+from tidemill.core.heatmap import heat_png, picture_png
+from tidemill.core.readers.picture import read_picture
+import io
+from PIL import Image
+pixels = np.arange(12 * 12 * 3, dtype=np.uint8).reshape(12, 12, 3)
+for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"):
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, kind, **({"compression": "tiff_lzw"} if kind == "TIFF" else {}))
+    assert read_picture(sink.getvalue()).format == kind
+assert read_picture(heat_png(pixels, pixels[:, :, 0] - 70.0)).format == "PNG"
 """
 
 
@@ -214,6 +224,6 @@ def test_every_function_fits_and_finds_its_imports_under_exactly_its_own_layers(
     model.ir_version = 10
     path = tmp_path / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    folders = [str(tmp_path / f"layers-{ran}" / name / "python") for name in ("core", "tables", "serving")]
+    folders = [str(tmp_path / f"layers-{ran}" / name / "python") for name in ("core", "tables", "pictures", "serving")]
     interpreter = layers.interpreter_of(ran)
     subprocess.run([str(interpreter), "-I", "-S", "-c", WORK, str(path), *folders], check=True)

@@ -5,6 +5,7 @@ Every gap names the test that covers it elsewhere. A gap that closes fails here 
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import time
@@ -226,6 +227,20 @@ def test_rely_a_presigned_form_holds_size_prefix_and_signature(sample: Stack, bu
     assert form(sample, bucket, 10, "form/a/x", "form/a/", **{"x-amz-credential": root}) >= 400
 
 
+@pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=b", "application/octet-stream"])
+def test_rely_a_body_that_is_no_text_arrives_in_base64(sample: Stack, kind: str) -> None:
+    content = bytes(range(256))
+    status, found = api(sample, "/echo?set=0.9", content, kind)
+    assert (status, found["coded"], found["query"]) == (200, True, "set=0.9")
+    assert base64.b64decode(found["body"]) == content
+
+
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/json"])
+def test_rely_a_text_arrives_as_it_is(sample: Stack, kind: str) -> None:
+    found = api(sample, "/echo", '"很好 😀"'.encode(), kind)[1]
+    assert (found["coded"], found["body"]) == (False, '"很好 😀"')
+
+
 def test_rely_a_function_logs_to_the_group_of_its_template(sample: Stack, bucket: str, eventually: Eventually) -> None:
     key = f"uploads/{name('m')}/logged"
     sample.client("s3").put_object(Bucket=bucket, Key=key, Body=b"x")
@@ -248,10 +263,12 @@ def test_rely_a_queue_may_not_be_fed_without_its_policy(sample: Stack, bucket: s
 # ---------------------------------------------------------------------------- known gaps
 
 
-def api(sample: Stack, path: str, body: bytes | None = None) -> tuple[int, Any]:
+def api(sample: Stack, path: str, body: bytes | None = None, kind: str = "") -> tuple[int, Any]:
     """Call the sample's API; returns status and JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", sample.port, timeout=60)
-    connection.request("POST" if body else "GET", sample.api_url.removeprefix(sample.endpoint) + path, body=body)
+    headers = {"content-type": kind} if kind else {}
+    place = sample.api_url.removeprefix(sample.endpoint) + path
+    connection.request("POST" if body else "GET", place, body=body, headers=headers)
     answer = connection.getresponse()
     found = json.loads(answer.read())
     connection.close()

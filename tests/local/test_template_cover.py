@@ -98,7 +98,8 @@ def test_the_api_gives_up_after_the_function_did() -> None:
 
 
 # Prefixes that a role reads and need not list: what is read there is known to exist, or only ever written.
-READ_WITHOUT_LISTING = {("PredictRole", "bundles/*"), ("PreprocessRole", "rejections/*")}
+# Of a file in the inbox that is denied, Predict says that it is not there.
+READ_WITHOUT_LISTING = {("PredictRole", "bundles/*"), ("PredictRole", "inbox/*"), ("PreprocessRole", "rejections/*")}
 
 
 def test_a_role_that_may_read_may_also_see_that_something_is_missing() -> None:

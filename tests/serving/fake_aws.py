@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tidemill.core.keys import hash_of
 
-TABLE, BUCKET = "registry", "artifacts"
+TABLE, BUCKET, DATA = "registry", "artifacts", "data"
 KEY = "tm_" + "k" * 43
 
 
@@ -24,7 +25,8 @@ class FakeAws(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.items: dict[tuple[str, str], dict[str, Any]] = {}
-        self.objects: dict[str, bytes] = {}
+        self.objects: dict[str, bytes] = {}  # of the bucket of artefacts
+        self.files: dict[str, bytes] = {}  # of the bucket of data
         self.faults: list[int | str] = []
         self.calls: list[str] = []
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -64,11 +66,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer GetObject."""
-        key = self.path.removeprefix(f"/{BUCKET}/")
+        bucket, _, key = unquote(self.path[1:]).partition("/")
         if self._fault(f"GetObject {key}", b""):
             return
-        if key in self.server.objects:
-            self._send(200, self.server.objects[key])
+        held = {BUCKET: self.server.objects, DATA: self.server.files}[bucket]
+        if key in held:
+            self._send(200, held[key])
         else:
             self._send(404, b"<Error><Code>NoSuchKey</Code></Error>")
 

@@ -10,6 +10,7 @@ from tests.doubles.plane import Plane, with_income
 
 PATHS = {"{model}": "income", "{number}": "1", "{run}": "r-one"}
 PREDICT_MAY = {
+    "POST /uploads",  # files to be predicted; test_app_uploads.py has what is refused
     "GET /models",
     "GET /models/{model}",
     "GET /models/{model}/versions",

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from mangum import Mangum
 from tests.doubles.plane import CONTEXT, REJECTED, SEARCH, Plane, with_income
+from tests.serving.modality_factory import text_program
 
+from tidemill.core.features.pictures import PictureProgram
 from tidemill.serving.app import shapes
 from tidemill.serving.app.plain import plain
 
@@ -38,6 +40,21 @@ def test_a_model_shows_what_a_row_looks_like(plane: Plane) -> None:
     assert [run["run"] for run in body["runs"]] == ["r-bad", "r-two", "r-one"]
     assert [column["name"] for column in body["input"]["columns"]] == ["age", "workclass", "hired"]
     assert body["input"]["example"] == {"age": 39, "workclass": "Private", "hired": "2024-01-31T12:00:00"}
+
+
+@pytest.mark.parametrize(("modality", "column"), [("picture", "picture"), ("text", "review")])
+def test_a_model_of_pictures_or_texts_shows_a_row_that_can_be_sent(plane: Plane, modality: str, column: str) -> None:
+    feature = {"name": column, "kind": modality, "role": "feature"}
+    described = [feature, {"name": "file", "kind": "category", "role": "id"}, {"name": "label", "role": "target"}]
+    schema = {"format": 1, "modality": modality, "target": "label", "columns": described}
+    plane.artefact("datasets/income/d-1/schema.json", schema)
+    body = plane.client("predict").get("/models/income").json()
+    shapes.Model.model_validate(body)
+    assert body["input"]["modality"] == modality
+    assert body["input"]["columns"] == [{"name": column, "kind": modality}]
+    example = body["input"]["example"]
+    program: Any = PictureProgram((12, 12), 1) if modality == "picture" else text_program()
+    assert program.read_rows([example]) and program.x_of_rows([example]) is not None
 
 
 def test_a_model_without_a_version_has_no_input(plane: Plane) -> None:
@@ -170,6 +187,41 @@ def test_predictions_are_the_predict_functions_work(plane: Plane, verb: str) -> 
     assert event["pathParameters"] == {"model": "income"}
     assert json.loads(base64.b64decode(event["body"])) == body
     assert event["headers"]["x-api-key"] == plane.keys["predict"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("image/png", b"\x89PNG\r\n\x1a\n\x00\xff"),
+        ("multipart/form-data; boundary=b", b"--b--\xff"),
+        ("text/plain", "电影".encode()),
+        ("text/csv", b"whatever it is, the Predict function says what it takes"),
+    ],
+)
+def test_pictures_forms_and_texts_are_passed_on_byte_by_byte(plane: Plane, kind: str, content: bytes) -> None:
+    headers = {"content-type": kind}
+    answer = plane.client("predict").post("/models/income/explain?target=a%20b", content=content, headers=headers)
+    assert answer.json() == plane.answer
+    (event,) = plane.events
+    assert base64.b64decode(event["body"]) == content and event["isBase64Encoded"] is True
+    assert event["headers"]["content-type"] == kind and event["rawQueryString"] == "target=a%20b"
+
+
+def test_a_body_too_large_for_the_api_names_the_way_round(plane: Plane) -> None:
+    headers = {"content-type": "image/png"}
+    answer = plane.client("predict").post("/models/income/predict", content=bytes(6 << 20), headers=headers)
+    assert answer.status_code == 413 and '"purpose": "predict"' in answer.json()["remedy"]
+    assert plane.events == []
+
+
+def test_the_description_names_every_way_in(plane: Plane) -> None:
+    for verb, options in (("predict", {"interval", "set"}), ("explain", {"target"})):
+        about = plane.app.openapi()["paths"][f"/models/{{model}}/{verb}"]["post"]
+        kinds = {"application/json", "image/*", "multipart/form-data", "text/plain"}
+        assert set(about["requestBody"]["content"]) == kinds
+        assert {item["name"] for item in about["parameters"]} == {"model", *options}
+    page = plane.client("predict").get("/docs").text
+    assert "--data-binary @photo.jpg" in page and "--data-binary @text.txt" in page
 
 
 def test_a_lambda_event_goes_through_as_it_came(plane: Plane) -> None:

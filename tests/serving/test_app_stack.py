@@ -68,6 +68,14 @@ def test_the_form_takes_one_file_under_one_key_and_no_other(
     assert uploads.read_bytes(form["key"]) == b"hello"
 
 
+def test_a_file_to_be_predicted_is_taken_and_wakes_nobody(client: httpx.Client, uploads: Storage, model: str) -> None:
+    form = client.post("/uploads", json={"model": model, "filename": "photo.jpg", "purpose": "predict"}).json()
+    sent = httpx.post(form["url"], data=form["fields"], files={"file": ("x", b"hello")}, trust_env=False)
+    assert sent.status_code in (200, 204), sent.text
+    assert form["key"].startswith(f"inbox/{model}/") and uploads.read_bytes(form["key"]) == b"hello"
+    assert len(client.get(f"/models/{model}/runs").json()["runs"]) == 2, "no run but those there were"
+
+
 def test_versions_promote_and_rollback_with_the_rights_of_the_function(client: httpx.Client, model: str) -> None:
     assert [item["version"] for item in client.get(f"/models/{model}/versions").json()["versions"]] == [2, 1]
     assert client.get(f"/models/{model}/versions/1").json()["metrics"]["primary"] == "log_loss"

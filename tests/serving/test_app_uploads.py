@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.doubles.plane import DATA, Plane
+from tests.doubles.plane import DATA, Plane, with_income
 
+from tidemill.core.limits import limit
 from tidemill.serving.app.uploads import MAX_BYTES, new_upload
+from tidemill.serving.inbox import check_key
 
 GOOD = {"model": "income", "filename": "adult.csv"}
 
@@ -103,3 +105,49 @@ def test_upload_ids_sort_by_time_and_do_not_repeat() -> None:
     assert ids == sorted(ids)
     assert {len(each) for each in ids} == {26}
     assert len({new_upload() for _ in range(1000)}) == 1000
+
+
+PREDICTED = {"model": "income", "filename": "photo.jpg", "purpose": "predict"}
+
+
+@pytest.fixture(scope="module")
+def income() -> Plane:
+    return with_income(Plane())
+
+
+@pytest.mark.parametrize("role", ["predict", "operate"])
+def test_a_file_to_be_predicted_goes_to_the_inbox_of_its_model_and_starts_nothing(income: Plane, role: str) -> None:
+    answer = income.client(role).post("/uploads", json=PREDICTED)
+    assert answer.status_code == 201, answer.text
+    body = answer.json()
+    assert body["key"] == f"inbox/income/{body['upload']}/photo.jpg"
+    assert not body["key"].startswith("uploads/"), "Preprocess listens there"
+    assert body["max_bytes"] == limit("picture_bytes")
+    conditions = policy_of(body)["conditions"]
+    assert {"key": body["key"]} in conditions and ["content-length-range", 1, limit("picture_bytes")] in conditions
+    assert check_key("income", body["key"], 0) == body["key"], "what the form gives, predict reads"
+
+
+@pytest.mark.parametrize("purpose", [{}, {"purpose": "train"}])
+def test_a_predict_key_may_not_start_a_run(income: Plane, purpose: dict[str, str]) -> None:
+    answer = income.client("predict").post("/uploads", json={**GOOD, "spec": "", **purpose})
+    assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    assert not [key for _, key in income.s3.objects if key.startswith("uploads/")]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "code"),
+    [
+        ({"model": "nobody"}, 404, "UNKNOWN_MODEL"),
+        ({"model": "../other"}, 400, "BAD_MODEL_NAME"),
+        ({"filename": "a/b"}, 400, "BAD_FILENAME"),
+        ({"size_bytes": (32 << 20) + 1}, 413, "TOO_LARGE"),
+        ({"spec": "[data]\n"}, 400, "SPEC_NOT_READ"),
+        ({"purpose": "keep"}, 422, "INVALID_REQUEST"),
+    ],
+)
+def test_a_file_to_be_predicted_that_cannot_be_taken_is_refused(
+    income: Plane, more: dict[str, Any], status: int, code: str
+) -> None:
+    answer = income.client("predict").post("/uploads", json={**PREDICTED, **more})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)

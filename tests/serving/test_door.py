@@ -17,12 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.serving import bundle_factory as factory
-from tests.serving.fake_aws import BUCKET, KEY, TABLE, FakeAws, running
+from tests.serving.fake_aws import BUCKET, DATA, KEY, TABLE, FakeAws, running
 
 from tidemill.core.spec import Decision
 from tidemill.serving import door as module
 from tidemill.serving.bundles import Bundles
 from tidemill.serving.door import Door
+from tidemill.serving.inbox import Inbox
 from tidemill.serving.pointers import ALIAS_S, GRACE_S, KEY_S, Pointers
 from tidemill.serving.signer import Client
 
@@ -37,7 +38,7 @@ class World:
         self.aws, self.now, self.log = aws, 0.0, list[dict[str, Any]]()
         self.client = Client("us-east-1", aws.url, sleep=lambda _: None)
         pointers = Pointers(self.client, TABLE, clock=lambda: self.now)
-        self.door = Door(pointers, Bundles(self.client, BUCKET, cache), self.log.append)
+        self.door = Door(pointers, Bundles(self.client, BUCKET, cache), Inbox(self.client, DATA), self.log.append)
 
     def ask(self, body: Any = None, verb: str = "predict", model: str = "income", **event: Any) -> tuple[int, Any]:
         """Send a request; the status and the JSON that came back."""
@@ -209,6 +210,9 @@ def test_an_alias_that_points_elsewhere_is_not_followed(world: World) -> None:
 @pytest.mark.parametrize(
     ("event", "status", "code"),
     [
+        ({"headers": {**HEADERS, "content-type": "image/png"}}, 422, "WRONG_MODALITY"),
+        ({"headers": {**HEADERS, "content-type": "text/plain"}}, 422, "WRONG_MODALITY"),
+        ({"headers": {**HEADERS, "content-type": "multipart/form-data"}}, 400, "FORM_INVALID"),
         ({"rawPath": "/models/income/train"}, 404, "UNKNOWN_ROUTE"),
         ({"rawPath": "/models/income/predict/extra"}, 404, "UNKNOWN_ROUTE"),
         ({"requestContext": {"http": {"method": "GET"}}}, 405, "METHOD_NOT_ALLOWED"),
@@ -302,7 +306,7 @@ def test_whatever_comes_an_answer_goes_out(world: World, event: dict[str, Any]) 
 
 
 def test_one_line_is_logged_without_values_or_keys(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    door = Door(world.door.pointers, world.door.bundles)
+    door = Door(world.door.pointers, world.door.bundles, world.door.inbox)
     door.handle(request())
     door.handle(request({"row": {**ROWS[0], "age": "canary-value"}}))
     lines = capsys.readouterr().err.splitlines()
@@ -324,7 +328,7 @@ import json, sys
 import predict
 answer = predict.handler(json.loads(sys.stdin.read()), None)
 heavy = {"jax", "boto3", "botocore", "fastapi", "starlette", "pydantic", "mangum", "aws_lambda_powertools", "asyncio",
-         "onnx", "pyarrow", "tomllib", "email.generator", "multiprocessing"}
+         "onnx", "pyarrow", "PIL", "tidemill.core.features.texts", "tomllib", "email.generator", "multiprocessing"}
 print(json.dumps({"status": answer["statusCode"], "heavy": sorted(heavy & sys.modules.keys())}))
 """
 

@@ -85,7 +85,7 @@ def test_signatures_are_those_of_botocore(key: str, body: bytes, token: str, sec
 def test_items_and_objects_are_read(aws: FakeAws, client: Client) -> None:
     item = {"version": 3, "share": 0.5, "pinned": True, "why": None, "tags": ["a", 1], "upload": {"key": "k é"}}
     aws.items["MODEL#m", "ALIAS#champion"] = item
-    aws.objects["bundles/m/r%201/f%C3%BC.json"] = b"content"
+    aws.objects["bundles/m/r 1/fü.json"] = b"content"
     assert client.get_item(TABLE, "MODEL#m", "ALIAS#champion") == item
     assert client.get_item(TABLE, "MODEL#m", "META") is None
     assert client.get_object(BUCKET, "bundles/m/r 1/fü.json") == b"content"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from tidemill.cli.rows import batches, read_rows
+from tidemill.cli.given import rows_of
+from tidemill.cli.marked import save_heat_maps, show_marks
+from tidemill.cli.rows import Row, batches
 from tidemill.cli.screen import Screen, bar, number
 from tidemill.cli.session import Session, json_option, pass_session
 
@@ -17,10 +20,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def rows_options(command: Command) -> Command:
-    """The two ways to give rows, and how many of them to take."""
+    """The ways to give rows, and how many of them to take."""
+    command = click.option("--text", "texts", multiple=True, help="A text; may be given several times.")(command)
     command = click.option("--limit", type=click.IntRange(min=1), help="Take the first N rows only.")(command)
     command = click.option("--file", "-f", "file", help="Rows in CSV or JSON lines; '-' reads standard input.")(command)
-    return click.option("--row", help='One row as JSON: \'{"age": 39, "job": "clerk"}\'.')(command)
+    command = click.option("--row", help='One row as JSON: \'{"age": 39, "job": "clerk"}\'.')(command)
+    return click.argument("pictures", nargs=-1, type=click.Path(path_type=Path))(command)
 
 
 @click.command()
@@ -35,16 +40,19 @@ def rows_options(command: Command) -> Command:
 def predict(
     session: Session,
     model: str,
+    pictures: tuple[Path, ...],
     row: str | None,
     file: str | None,
     limit: int | None,
+    texts: tuple[str, ...],
     interval: float | None,
     label_set: float | None,
 ) -> None:
-    """Predict rows with MODEL's version in service."""
+    """Predict rows, PICTURES (files) or texts with MODEL's version in service."""
     levels = {name: level for name, level in (("interval", interval), ("set", label_set)) if level is not None}
-    found = ask(session, model, "predict", read_rows(row, file)[:limit], levels)
-    show_predictions(session.screen, found)
+    rows = rows_of(session.api("predict"), model, row, file, pictures, texts)[:limit]
+    found = ask(session, model, "predict", rows, levels)
+    show_predictions(session.screen, found, [path.name for path in pictures])
     session.screen.document(found)
 
 
@@ -52,15 +60,28 @@ def predict(
 @click.argument("model")
 @rows_options
 @click.option("--target", help="The label to explain (default: the predicted one).")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Where to write the heat-map of a picture.")
 @json_option
 @pass_session
 def explain(
-    session: Session, model: str, row: str | None, file: str | None, limit: int | None, target: str | None
+    session: Session,
+    model: str,
+    pictures: tuple[Path, ...],
+    row: str | None,
+    file: str | None,
+    limit: int | None,
+    texts: tuple[str, ...],
+    target: str | None,
+    out: Path | None,
 ) -> None:
-    """Say what every column of a row added to MODEL's prediction."""
+    """Say what every column of a row, pixel of PICTURES (files) or word of a text added to MODEL's prediction."""
     extra = {"target": target} if target else {}
-    found = ask(session, model, "explain", read_rows(row, file)[:limit], extra)
-    show_explanations(session.screen, found)
+    rows = rows_of(session.api("predict"), model, row, file, pictures, texts)[:limit]
+    found = ask(session, model, "explain", rows, extra)
+    names = [path.name for path in pictures]
+    show_explanations(session.screen, found, rows, names)
+    if out is not None or not session.screen.as_json:
+        save_heat_maps(session.screen, found, names, out)
     session.screen.document(found)
 
 
@@ -68,24 +89,33 @@ def ask(session: Session, model: str, verb: str, rows: list[Item], more: Item) -
     """The answers for all rows, in as many requests as it takes; every list of the answers joined."""
     api = session.api("predict")
     joined: Item = {}
-    for batch in batches(rows):
+    for batch in batches(rows, verb):
         answer = api.post(f"/models/{model}/{verb}", {"rows": batch, **more})
         for name, value in answer.items():
             joined[name] = [*joined.get(name, []), *value] if isinstance(value, list) else value
     return joined
 
 
-def show_predictions(screen: Screen, found: Item) -> None:
+def show_predictions(screen: Screen, found: Item, names: Sequence[str] = ()) -> None:
     """A line a row: the label and its probability, or the value; then what else the answers hold."""
     predictions = found.get("predictions", [])
     more = [name for name in MORE if any(name in item for item in predictions)]
     rows = [
-        (place, *_shown(item), *(MORE[name](item.get(name)) for name in more))
+        (_name(names, place), *_shown(item), *(MORE[name](item.get(name)) for name in more))
         for place, item in enumerate(predictions[:SHOWN], start=1)
     ]
-    screen.table(["row", "prediction", "", *more], rows, f"{found.get('model')} version {found.get('version')}")
+    screen.table(
+        ["picture" if names else "row", "prediction", "", *more],
+        rows,
+        f"{found.get('model')} version {found.get('version')}",
+    )
     if len(predictions) > SHOWN:
         screen.say(f"... and {len(predictions) - SHOWN} more rows; --json prints all.")
+
+
+def _name(names: Sequence[str], place: int) -> str:
+    """What a row is called: its file, or its number."""
+    return names[place - 1] if place <= len(names) else str(place)
 
 
 def _decision(value: Any) -> str:
@@ -111,25 +141,27 @@ def _shown(item: Item) -> tuple[str, str]:
     return str(item["label"]), "  ".join(f"{label} {value:.1%}" for label, value in ranked[:5])
 
 
-def show_explanations(screen: Screen, found: Item) -> None:
-    """A table a row: every column, its value, what it added, and a bar."""
+def show_explanations(screen: Screen, found: Item, rows: Sequence[Row] = (), names: Sequence[str] = ()) -> None:
+    """What was predicted for each row, and what of it led there: columns, words, or pixels, which go to a file."""
     for place, (prediction, about) in enumerate(explained(found)[:SHOWN], start=1):
         label, chances = _shown(prediction)
-        screen.say(f"Row {place}: {label}  {chances}".rstrip(), "bold")
+        screen.say(f"{names[place - 1] if names else f'Row {place}'}: {label}  {chances}".rstrip(), "bold")
         what = f"the probability of {about['target']}" if about.get("target") is not None else "the value"
         screen.say(f"{what} goes from {number(about.get('baseline'))} (average) to {number(about.get('prediction'))}:")
-        parts = about.get("contributions", [])
-        largest = max((abs(part["contribution"]) for part in parts), default=0.0)
-        rows = [
-            (
-                part["column"],
-                _value(part.get("value")),
-                f"{part['contribution']:+.4g}",
-                bar(part["contribution"], largest),
-            )
-            for part in parts
-        ]
-        screen.table(["column", "value", "adds", ""], rows)
+        if "rest" in about:
+            show_marks(screen, rows[place - 1] if place <= len(rows) else {}, about)
+        elif "heatmap" not in about:
+            _show_columns(screen, about.get("contributions", []))
+
+
+def _show_columns(screen: Screen, parts: list[Item]) -> None:
+    """Every column, its value, what it added, and a bar."""
+    largest = max((abs(part["contribution"]) for part in parts), default=0.0)
+    lines = [
+        (part["column"], _value(part.get("value")), f"{part['contribution']:+.4g}", bar(part["contribution"], largest))
+        for part in parts
+    ]
+    screen.table(["column", "value", "adds", ""], lines)
 
 
 def explained(found: Item) -> list[tuple[Item, Item]]:

@@ -15,7 +15,10 @@ from tidemill.cli.failures import NoFile
 from tidemill.core.errors import BadRequest
 
 Row = dict[str, Any]
-AT_ONCE = 500  # rows a request: far below the limits of body and answer
+# A request carries far less than the limits of body and answer.
+AT_ONCE = {"predict": 500, "explain": 100}  # rows of a table, texts
+PICTURES_AT_ONCE = {"predict": 64, "explain": 4}  # five large ones are explained at once
+BYTES_AT_ONCE = 4_500_000  # of the texts and pictures in the rows
 
 
 def read_rows(row: str | None, file: str | None) -> list[Row]:
@@ -32,9 +35,19 @@ def read_rows(row: str | None, file: str | None) -> list[Row]:
     return rows
 
 
-def batches(rows: list[Row]) -> list[list[Row]]:
+def batches(rows: list[Row], verb: str = "predict") -> list[list[Row]]:
     """The rows in portions that one request may carry."""
-    return [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
+    portions: list[list[Row]] = []
+    size = 0
+    for row in rows:
+        most = (PICTURES_AT_ONCE if "picture" in row or "key" in row else AT_ONCE)[verb]
+        length = sum(len(cell.encode(errors="replace")) for cell in row.values() if isinstance(cell, str))
+        if not portions or len(portions[-1]) >= most or size + length > BYTES_AT_ONCE:
+            portions.append([])
+            size = 0
+        portions[-1].append(row)
+        size += length
+    return portions
 
 
 def _text(name: str) -> str:

@@ -36,6 +36,18 @@ ONNXRUNTIME = (
     "onnxruntime/datasets",
     "onnxruntime/backend",
 )
+PILLOW = (  # formats, fonts, colour profiles and screens that nothing of ours touches
+    "PIL/_avif.*.so",
+    "PIL/_imagingft.*.so",
+    "PIL/_imagingcms.*.so",
+    "PIL/_imagingtk.*.so",
+    "pillow.libs/libavif-*",
+    "pillow.libs/libfreetype-*",
+    "pillow.libs/libharfbuzz-*",
+    "pillow.libs/liblcms2-*",
+    "pillow.libs/libpng16-*",
+    "pillow.libs/libbrotli*",
+)
 PYARROW = (
     "pyarrow/include",
     "pyarrow/src",
@@ -71,6 +83,7 @@ LAYERS = {
     for layer in (
         Layer("core", brought=RUNTIME, trim=NUMPY),
         Layer("tables", trim=PYARROW),
+        Layer("pictures", trim=PILLOW),
         Layer(
             "serving",
             brought=frozenset({"numpy"}),

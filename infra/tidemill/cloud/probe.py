@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 OURS = "tidemill"
-TELLING = ("numpy", "boto3", "onnxruntime", "pyarrow", "fastapi", "mangum", "aws_lambda_powertools")
+TELLING = ("numpy", "boto3", "onnxruntime", "pyarrow", "PIL", "fastapi", "mangum", "aws_lambda_powertools")
 
 
 def reach(start: Path, roots: list[Path]) -> tuple[set[str], set[str]]:

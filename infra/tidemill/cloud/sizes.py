@@ -24,7 +24,7 @@ LIMIT_BYTES = 250 * 1024 * 1024  # a function and its layers, unzipped: Lambda's
 MOST_LAYERS = 5
 MB = 1024 * 1024
 # A cold start pays for every import, so the hot path does without these.
-UNWANTED = {"predict.handler": {"boto3", "fastapi", "mangum", "pyarrow", "aws_lambda_powertools"}}
+UNWANTED = {"predict.handler": {"boto3", "fastapi", "mangum", "pyarrow", "PIL", "aws_lambda_powertools"}}
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,12 @@ def prove(out: Path, python: str | None = None) -> tuple[list[Finding], str]:
 
 def table(findings: Iterable[Finding]) -> str:
     """The findings as text."""
-    lines = [f"{'function':<12}{'layers':<24}{'unzipped':>10}{'of limit':>10}{'import':>9}  loads"]
+    lines = [f"{'function':<12}{'layers':<34}{'unzipped':>10}{'of limit':>10}{'import':>9}  loads"]
     for item in findings:
         share = f"{100 * item.size_bytes / LIMIT_BYTES:.0f} %"
         size, took = f"{item.size_bytes / MB:.1f} MB", f"{1000 * item.seconds:.0f} ms"
         held = " + ".join(item.function.layers)
-        lines.append(f"{item.function.name:<12}{held:<24}{size:>10}{share:>10}{took:>9}  {', '.join(item.loaded)}")
+        lines.append(f"{item.function.name:<12}{held:<34}{size:>10}{share:>10}{took:>9}  {', '.join(item.loaded)}")
         lines += [f"  WRONG: {said}" for said in item.wrong]
     return "\n".join(lines)
 

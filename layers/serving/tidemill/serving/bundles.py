@@ -16,7 +16,8 @@ from tidemill.core import manifest
 from tidemill.core.errors import BadBundle, NotFound
 from tidemill.serving.predictor import Predictor
 
-PREDICTING = ("features.json", "labels.json", "outputs.json", "model.onnx", "weights.bin")  # those a bundle has
+# Those a bundle has; features.npz is what a program of texts knows.
+PREDICTING = ("features.json", "features.npz", "labels.json", "outputs.json", "model.onnx", "weights.bin")
 EXPLAINING = "explain.onnx"
 MUST = frozenset({"features.json", "labels.json", "model.onnx"})
 MOST_OPEN = 4  # models; memory and /tmp hold a few of the usual size

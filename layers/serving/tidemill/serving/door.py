@@ -25,13 +25,14 @@ from tidemill.core.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
-    UnsupportedMedia,
 )
 from tidemill.core.names import check_model
 from tidemill.core.settings import Settings
-from tidemill.serving import doubt, payloads
+from tidemill.serving import bodies, doubt
 from tidemill.serving.bundles import Bundles
 from tidemill.serving.explainer import explain
+from tidemill.serving.inbox import Inbox
+from tidemill.serving.intake import rows_for
 from tidemill.serving.pointers import Pointers
 from tidemill.serving.signer import Client
 
@@ -59,8 +60,10 @@ class WrongMethod(TidemillError):
 class Door:
     """Answers predict and explain for every model of one deployment."""
 
-    def __init__(self, pointers: Pointers, bundles: Bundles, log: Callable[[Note], None] | None = None) -> None:
-        self.pointers, self.bundles, self.log = pointers, bundles, log or write_line
+    def __init__(
+        self, pointers: Pointers, bundles: Bundles, inbox: Inbox, log: Callable[[Note], None] | None = None
+    ) -> None:
+        self.pointers, self.bundles, self.inbox, self.log = pointers, bundles, inbox, log or write_line
 
     @classmethod
     def from_environment(cls) -> Door:
@@ -68,7 +71,8 @@ class Door:
         settings = Settings.from_environment()
         client = Client.from_environment()
         folder = Path(os.environ.get("TIDEMILL_CACHE_DIR") or "/tmp/tidemill")  # noqa: S108 - all that Lambda can write
-        return cls(Pointers(client, settings.table), Bundles(client, settings.artifacts_bucket, folder))
+        bundles = Bundles(client, settings.artifacts_bucket, folder)
+        return cls(Pointers(client, settings.table), bundles, Inbox(client, settings.data_bucket))
 
     def handle(self, event: Event, context: Any = None) -> Answer:
         """Answer one request and log one line about it."""
@@ -92,17 +96,18 @@ class Door:
         note["key"] = self.pointers.caller(_secret(headers)).get("id")
         model, verb = _route(event)
         note.update(route=verb, model=model)
-        payload = payloads.read(_body(event, headers), verb)
+        payload = bodies.read(_body(event), headers, str(event.get("rawQueryString") or ""), verb)
         version, bundle = self.pointers.champion(model)
         note.update(version=version, rows=len(payload.rows))
         predictor = self.bundles.predictor(model, bundle, explain=verb == "explain")
+        rows = rows_for(predictor, payload, model, verb, self.inbox)
         value: dict[str, Any] = {"model": model, "version": version}
         if verb == "explain":
-            value["predictions"], value["explanations"] = explain(predictor, payload.rows, payload.target)
+            value["predictions"], value["explanations"] = explain(predictor, rows, payload.target)
         elif payload.interval is None and payload.set is None:
-            value["predictions"] = predictor.predict(payload.rows)
+            value["predictions"] = predictor.predict(rows)
         else:
-            value["predictions"] = doubt.predict(predictor, payload.rows, payload.interval, payload.set)
+            value["predictions"] = doubt.predict(predictor, rows, payload.interval, payload.set)
         return _text(value)
 
 
@@ -147,13 +152,7 @@ def _route(event: Event) -> tuple[str, str]:
     return check_model(found[1]), found[2]
 
 
-def _body(event: Event, headers: Mapping[str, str]) -> bytes:
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise UnsupportedMedia(
-            f"The body is sent as {kind[:80] or 'nothing'!r}.",
-            remedy="Send JSON with 'content-type: application/json'.",
-        )
+def _body(event: Event) -> bytes:
     body = event.get("body") or ""
     try:
         return base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()

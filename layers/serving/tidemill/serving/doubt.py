@@ -10,7 +10,8 @@ from typing import Any
 
 from tidemill.core import conformal
 from tidemill.core.errors import BadBody, NotFound
-from tidemill.serving.predictor import Array, Predictor, Row, short
+from tidemill.serving.feeds import Inputs
+from tidemill.serving.predictor import Predictor, Row, short
 
 Item = dict[str, Any]
 
@@ -24,10 +25,10 @@ def predict(
     """
     asked = {"interval": interval, "set": label_set}
     found = [_found(predictor, name, level) for name, level in asked.items() if level is not None]
-    x_nf = predictor.program.x_of_rows(rows)
+    x_n = predictor.read(rows)
     if not found:
-        return predictor.answers(predictor.scores(x_nf))
-    return (_intervals if predictor.task == "regression" else _sets)(predictor, x_nf, found[0])
+        return predictor.answers(predictor.scores(x_n))
+    return (_intervals if predictor.task == "regression" else _sets)(predictor, x_n, found[0])
 
 
 def _found(predictor: Predictor, asked: str, level: float) -> float:
@@ -54,11 +55,11 @@ def _found(predictor: Predictor, asked: str, level: float) -> float:
     return found
 
 
-def _intervals(predictor: Predictor, x_nf: Array, factor: float) -> list[Item]:
+def _intervals(predictor: Predictor, x_n: Inputs, factor: float) -> list[Item]:
     """Values with both ends of their intervals."""
     learned = predictor.outputs
     names = ["value", "spread"] if learned and learned.normalised else ["value"]
-    value_n1, *spread = predictor.run(names, x_nf)
+    value_n1, *spread = predictor.run(names, x_n)
     least = learned.least if learned else None
     low_n, high_n = conformal.intervals(value_n1[:, 0], spread[0][:, 0] if spread else None, factor, least)
     ends = zip(low_n.tolist(), high_n.tolist(), strict=True)
@@ -68,9 +69,9 @@ def _intervals(predictor: Predictor, x_nf: Array, factor: float) -> list[Item]:
     ]
 
 
-def _sets(predictor: Predictor, x_nf: Array, threshold: float) -> list[Item]:
+def _sets(predictor: Predictor, x_n: Inputs, threshold: float) -> list[Item]:
     """Labels with probabilities and the set they are in, the most probable first."""
-    score_nk = predictor.scores(x_nf)
+    score_nk = predictor.scores(x_n)
     member_nk = conformal.sets(score_nk, threshold)
     order_nk = (-score_nk).argsort(axis=1, kind="stable")
     labels = predictor.labels

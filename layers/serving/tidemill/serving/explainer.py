@@ -1,45 +1,99 @@
-"""What every column added to a prediction, from the gradient function that stands in the bundle beside the model.
+"""What every column, pixel or word added to a prediction, from the gradient function in the bundle beside the model.
 
-The contributions of a row sum to its prediction minus the baseline. Axes: n rows, f features, c columns, k labels.
+The contributions of a row sum to its prediction minus the baseline.
+
+Axes: n rows, f features, c columns, k labels, p places of a row (pixels; or n-grams, then tokens).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tidemill.core.errors import NotFound, SchemaMismatch
+from tidemill.serving.feeds import Feed, Inputs, feeds, text_feeds
 from tidemill.serving.predictor import Array, Predictor, Row, short
 
 CHUNK_VALUES = 1 << 16  # features per run: the graph follows some 16 steps a row and keeps their activations
+WANTED = ["contributions", "prediction", "baseline"]
+
+Told = dict[str, Any]
+Explained = tuple[list[Told], Array, Array]  # what is told of each row, predictions and baselines
 
 
-def explain(
-    predictor: Predictor, rows: Sequence[Row], target: str | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def explain(predictor: Predictor, rows: Sequence[Row], target: str | None = None) -> tuple[list[Told], list[Told]]:
     """Predictions and explanations of rows, for one label or (None) for the label predicted for each row."""
     chosen = _position(predictor, target)
-    x_nf = predictor.program.x_of_rows(rows)
-    score_nk = predictor.scores(x_nf)
-    target_n = score_nk.argmax(axis=1) if chosen is None else np.full(len(x_nf), chosen)
-    contribution_nf, prediction_n, baseline_n = _run(
-        predictor, x_nf, np.eye(score_nk.shape[1], dtype=np.float32)[target_n]
-    )
-    contribution_nc = by_column(contribution_nf, predictor.program.owner_f, len(predictor.program.columns))
+    x_n = predictor.read(rows)
+    score_nk = predictor.scores(x_n)
+    target_n = score_nk.argmax(axis=1) if chosen is None else np.full(len(score_nk), chosen)
+    target_nk = np.eye(score_nk.shape[1], dtype=np.float32)[target_n]
+    told_n, prediction_n, baseline_n = _WAYS[predictor.modality](predictor, rows, x_n, target_nk)
     explanations = [
         {
             "target": predictor.labels[best] if predictor.labels else predictor.target,
             "baseline": short(baseline),
             "prediction": short(prediction),
-            "contributions": _sorted(predictor.program.columns, row, contribution_c),
+            **told,
         }
-        for row, best, baseline, prediction, contribution_c in zip(
-            rows, target_n.tolist(), baseline_n.tolist(), prediction_n.tolist(), contribution_nc.tolist(), strict=True
+        for best, baseline, prediction, told in zip(
+            target_n.tolist(), baseline_n.tolist(), prediction_n.tolist(), told_n, strict=True
         )
     ]
     return predictor.answers(score_nk), explanations
+
+
+def _columns(predictor: Predictor, rows: Sequence[Row], x_nf: Inputs, target_nk: Array) -> Explained:
+    """Contributions by column, the largest first."""
+    program = predictor.program
+    found, prediction_n, baseline_n = _run(predictor, feeds(x_nf, _inputs(predictor), CHUNK_VALUES), target_nk)
+    contribution_nc = by_column(np.concatenate(found), program.owner_f, len(program.columns))
+    told = [
+        {"contributions": _sorted(program.columns, row, contribution_c)}
+        for row, contribution_c in zip(rows, contribution_nc.tolist(), strict=True)
+    ]
+    return told, prediction_n, baseline_n
+
+
+def _pictures(predictor: Predictor, rows: Sequence[Row], x_nhwc: Inputs, target_nk: Array) -> Explained:
+    """A heat-map over each picture, as base64 of a PNG, with its height and width."""
+    from tidemill.core import heatmap  # tables and texts are explained without a library for pictures
+
+    found, prediction_n, baseline_n = _run(predictor, feeds(x_nhwc, _inputs(predictor), CHUNK_VALUES), target_nk)
+    height, width = x_nhwc.shape[1:3]
+    shown = list(reversed(heatmap.shown_size(height, width)))
+    told = [
+        {"heatmap": base64.b64encode(heatmap.heat_png(x_hwc, value_p.reshape(height, width))).decode(), "size": shown}
+        for x_hwc, value_p in zip(x_nhwc, np.concatenate(found), strict=True)
+    ]
+    return told, prediction_n, baseline_n
+
+
+def _texts(predictor: Predictor, rows: Sequence[Row], texts: Inputs, target_nk: Array) -> Explained:
+    """Contributions by token in the order of the text; each text is run alone, so that it is as wide as it needs."""
+    from tidemill.core import highlight  # of no use to tables
+
+    program, names = predictor.program, _inputs(predictor)
+    alone = (feed for row in range(len(texts)) for feed in text_feeds(texts, np.array([row]), names))
+    found, prediction_n, baseline_n = _run(predictor, alone, target_nk)
+    told = []
+    for row, value_1p in enumerate(found):
+        text = str(rows[row][program.column])
+        bag_m = texts.padded(np.array([row])).bag_nm[0]
+        marks, rest = highlight.marks(program, text, bag_m, value_1p[0])
+        told.append({"contributions": [_shown(text, *mark) for mark in marks], "rest": short(rest)})
+    return told, prediction_n, baseline_n
+
+
+_WAYS = {"table": _columns, "picture": _pictures, "text": _texts}
+
+
+def _shown(text: str, start: int, end: int, contribution: float) -> Told:
+    """Start and end count characters as Unicode does, from 0."""
+    return {"text": text[start:end], "start": start, "end": end, "contribution": short(contribution)}
 
 
 def by_column(contribution_nf: Array, owner_f: Array, columns: int) -> Array:
@@ -65,18 +119,23 @@ def _position(predictor: Predictor, target: str | None) -> int | None:
     return names.index(target)
 
 
-def _run(predictor: Predictor, x_nf: Array, target_nk: Array) -> tuple[Array, Array, Array]:
-    step = max(1, CHUNK_VALUES // max(1, x_nf.shape[1]))
-    wanted = ["contributions", "prediction", "baseline"]
-    parts = [
-        predictor.explain_session.run(wanted, {"x": x_nf[i : i + step], "target": target_nk[i : i + step]})
-        for i in range(0, len(x_nf), step)
-    ]
-    contribution_nf, prediction_n, baseline_n = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return contribution_nf, prediction_n, baseline_n
+def _inputs(predictor: Predictor) -> list[str]:
+    """What the explanation graph reads of a row."""
+    return [given.name for given in predictor.explain_session.get_inputs() if given.name != "target"]
 
 
-def _sorted(columns: Sequence[str], row: Row, contribution_c: list[float]) -> list[dict[str, Any]]:
+def _run(predictor: Predictor, pieces: Iterable[Feed], target_nk: Array) -> tuple[list[Array], Array, Array]:
+    """Contributions by piece, and predictions and baselines of all rows."""
+    parts, first = [], 0
+    for feed in pieces:
+        last = first + len(next(iter(feed.values())))
+        parts.append(predictor.explain_session.run(WANTED, {**feed, "target": target_nk[first:last]}))
+        first = last
+    found, predictions, baselines = zip(*parts, strict=True)
+    return list(found), np.concatenate(predictions), np.concatenate(baselines)
+
+
+def _sorted(columns: Sequence[str], row: Row, contribution_c: list[float]) -> list[Told]:
     told = [
         {"column": column, "value": row[column], "contribution": short(contribution)}
         for column, contribution in zip(columns, contribution_c, strict=True)

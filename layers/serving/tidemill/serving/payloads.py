@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tidemill.core.errors import BadBody, BadRequest, TooLarge
+from tidemill.core.limits import limit
 
-MAX_BODY_BYTES = 5 << 20  # a Lambda takes 6 MB, the envelope and base64 included
-MAX_ROWS = 10_000
-MAX_ROWS_EXPLAINED = 1_000  # an explanation costs some 50 predictions and 20 times their text
+MAX_BODY_BYTES = limit("request")
+MAX_ROWS, MAX_ROWS_EXPLAINED = limit("request_rows"), limit("request_rows_explained")
+WAY_ROUND = (
+    'A large file goes to the bucket: POST /uploads with "purpose": "predict" gives a form and a key to name here.'
+)
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,11 @@ class Payload:
     target: str | None = None
     interval: float | None = None
     set: float | None = None
+    sent: str = ""  # "picture" or "text" where the body was nothing else: the rows have that one name
 
 
-_KNOWN = {"predict": {"rows", "row", "interval", "set"}, "explain": {"rows", "row", "target"}}
+OPTIONS = {"predict": {"interval", "set"}, "explain": {"target"}}
+_KNOWN = {verb: {"rows", "row", *names} for verb, names in OPTIONS.items()}
 
 
 def read(body: bytes, verb: str) -> Payload:
@@ -34,7 +39,7 @@ def read(body: bytes, verb: str) -> Payload:
     if len(body) > MAX_BODY_BYTES:
         raise TooLarge(
             f"The body has {len(body)} bytes; {MAX_BODY_BYTES} are read.",
-            remedy="Send the rows in several requests.",
+            remedy=f"Send the rows in several requests. {WAY_ROUND}",
             limit_bytes=MAX_BODY_BYTES,
         )
     value = _parse(body)

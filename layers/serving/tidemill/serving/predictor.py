@@ -1,12 +1,14 @@
 """A bundle that answers: rows in, labels with probabilities or values out.
 
+Rows are those of a table, pictures or texts; what differs is in the feature program and in `feeds`.
+
 Axes: n rows, f features, k labels.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +17,18 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from tidemill.core import features
 from tidemill.core.errors import BadBundle
-from tidemill.core.features.program import Program
 from tidemill.core.outputs import NAME as OUTPUTS
 from tidemill.core.outputs import Outputs
+from tidemill.serving.feeds import Inputs, feeds
 from tidemill.serving.session import open_session
 
 Array = np.ndarray[Any, Any]
 Row = Mapping[str, Any]
 
 CHUNK_VALUES = 1 << 21  # features per run of the session: 8 MB of input at a time, whatever the batch
+BLOCK = 256  # pictures or texts of a column that are read at once
 DIGITS = 7  # what float32 holds
 
 
@@ -33,7 +37,7 @@ class Predictor:
     """The model of one bundle folder."""
 
     folder: Path
-    program: Program
+    program: Any  # a Program, PictureProgram or TextProgram of core.features
     task: str
     target: str
     labels: tuple[str, ...]
@@ -44,7 +48,7 @@ class Predictor:
     def load(cls, folder: Path) -> Predictor:
         """Open a bundle whose files were checked against its manifest; raises BadBundle where the parts do not fit."""
         try:
-            program = Program.from_json(json.loads((folder / "features.json").read_text()))
+            program = features.load(folder)
             answers = json.loads((folder / "labels.json").read_text())
             session = open_session(folder / "model.onnx")
             known = Outputs.from_json(json.loads(path.read_text())) if (path := folder / OUTPUTS).is_file() else None
@@ -69,21 +73,40 @@ class Predictor:
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """One prediction a row; raises SchemaMismatch naming the row, the column and the value that do not fit."""
-        return self.answers(self.scores(self.program.x_of_rows(rows)))
+        return self.answers(self.scores(self.read(rows)))
+
+    @property
+    def modality(self) -> str:
+        """What is read: table, picture or text."""
+        return str(self.program.modality)
+
+    def read(self, rows: Sequence[Row]) -> Inputs:
+        """Rows as the model reads them; texts are not padded yet. Raises as `predict` does."""
+        if self.modality == "text":
+            return self.program.ragged(self.program.read_rows(rows))
+        return self.program.x_of_rows(rows)
 
     def predict_columns(self, columns: Mapping[str, Array]) -> Array:
         """Probabilities (n, k), or values (n,), of whole columns."""
-        score_nk = self.scores(self.program.apply(columns))
+        if self.modality == "table":
+            score_nk = self.scores(self.program.apply(columns))
+        else:
+            score_nk = np.concatenate([self._no_scores, *map(self.scores, self._blocks(columns))])
         return score_nk[:, 0] if self.task == "regression" else score_nk
 
-    def scores(self, x_nf: Array) -> Array:
-        """What the model answers, float32 (n, k) or (n, 1); raises BadBundle for answers that are no numbers."""
-        return self.run(self.answered, x_nf)[0]
+    def _blocks(self, columns: Mapping[str, Array]) -> Iterator[Inputs]:
+        """Columns of pictures or texts, as much at once as fits the memory decoded."""
+        apply = self.program.ragged if self.modality == "text" else self.program.apply
+        for first in range(0, max(map(len, columns.values()), default=0), BLOCK):
+            yield apply({name: column[first : first + BLOCK] for name, column in columns.items()})
 
-    def run(self, names: list[str], x_nf: Array) -> list[Array]:
+    def scores(self, x_n: Inputs) -> Array:
+        """What the model answers, float32 (n, k) or (n, 1); raises BadBundle for answers that are no numbers."""
+        return self.run(self.answered, x_n)[0]
+
+    def run(self, names: list[str], x_n: Inputs) -> list[Array]:
         """Outputs of the graph by name; raises BadBundle for what is no number."""
-        step = max(1, CHUNK_VALUES // max(1, x_nf.shape[1]))
-        parts = [self.session.run(names, {"x": x_nf[i : i + step]}) for i in range(0, len(x_nf), step)]
+        parts = [self.session.run(names, feed) for feed in feeds(x_n, self.inputs, CHUNK_VALUES)]
         if len(parts) != 1:
             parts = [[np.concatenate([self._no_scores, *(part[at] for part in parts)]) for at in range(len(names))]]
         for values in parts[0]:
@@ -93,6 +116,11 @@ class Predictor:
                 )
         found: list[Array] = parts[0]
         return found
+
+    @cached_property
+    def inputs(self) -> list[str]:
+        """The names of what the graph reads."""
+        return [given.name for given in self.session.get_inputs()]
 
     @cached_property
     def answered(self) -> list[str]:
@@ -129,16 +157,24 @@ class Predictor:
         return np.empty((0, max(1, len(self.labels))), dtype=np.float32)
 
     def _check(self) -> None:
-        """Compare the widths, where the graph states them."""
-        given, outputs = self.session.get_inputs()[0].shape[1], self.session.get_outputs()[0].shape[1]
-        wanted, answers = self.program.width, max(1, len(self.labels))
-        if (isinstance(given, int) and given != wanted) or (isinstance(outputs, int) and outputs != answers):
+        """Compare the sizes, where the graph states them; texts are of any length."""
+        given, outputs = self.session.get_inputs()[0].shape[1:], self.session.get_outputs()[0].shape[1]
+        wanted, answers = self._sizes, max(1, len(self.labels))
+        stated = all(isinstance(size, int) for size in given)
+        if (wanted and stated and given != wanted) or (isinstance(outputs, int) and outputs != answers):
             raise BadBundle(
                 f"model.onnx maps {given} features to {outputs} outputs; "
                 f"features.json gives {wanted} and labels.json asks for {answers}.",
                 remedy="Train again.",
             )
         self._check_outputs()
+
+    @property
+    def _sizes(self) -> list[int]:
+        """The axes of a row, none where they may change."""
+        if self.modality == "text":
+            return []
+        return [self.program.width] if self.modality == "table" else [*self.program.shape]
 
     def _check_outputs(self) -> None:
         """Compare outputs.json with the graph and the labels."""

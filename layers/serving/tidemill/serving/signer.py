@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from tidemill.core.errors import NotFound, TidemillError, Unavailable
+from tidemill.core.errors import NotFound, TidemillError, TooLarge, Unavailable
 
 TRIES = 4
 FIRST_WAIT_S = 0.05  # doubled with every try, and taken at random below that
@@ -43,6 +43,10 @@ class Refused(TidemillError):
     """AWS understood the call and said no; trying again would not help."""
 
     code, status, title = "AWS_REFUSED", 500, "A part of the system refused"
+
+
+class Denied(Refused):
+    """The role has no right to this; or, to an object, no right to see that there is none."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Call:
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    most: int | None = None  # bytes of an answer that are read
 
 
 def sign(call: Call, keys: Credentials, region: str, at: str) -> dict[str, str]:
@@ -122,14 +127,14 @@ class Client:
         item = json.loads(answer).get("Item")
         return None if item is None else {name: plain(value) for name, value in item.items()}
 
-    def get_object(self, bucket: str, key: str) -> bytes:
-        """The bytes of an object; raises NotFound where there is none."""
+    def get_object(self, bucket: str, key: str, most: int | None = None) -> bytes:
+        """The bytes of an object; raises NotFound where there is none, TooLarge before it reads more than `most`."""
         path = "/" + quote(key, safe="/-_.~")
         if self.endpoint or "." in bucket:
             host, path = self._host(f"s3.{self.region}.amazonaws.com"), f"/{bucket}{path}"
         else:
             host = f"{bucket}.s3.{self.region}.amazonaws.com"
-        return self._send(Call("s3", "GET", host, path, {}))
+        return self._send(Call("s3", "GET", host, path, {}, most=most))
 
     def close(self) -> None:
         """Close the connections; the next call opens them anew."""
@@ -168,6 +173,7 @@ class Client:
         try:
             connection.request(call.method, call.path, body=call.body or None, headers=headers)
             answer = connection.getresponse()
+            self._check_size(call, answer)
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._close(call.host)
@@ -179,6 +185,12 @@ class Client:
         else:
             self._open[call.host] = (connection, time.time())
         return answer.status, body
+
+    def _check_size(self, call: Call, answer: http.client.HTTPResponse) -> None:
+        """Leave a body unread that is longer than asked for; S3 says how long it is."""
+        if call.most is not None and answer.status == 200 and (answer.length is None or answer.length > call.most):
+            self._close(call.host)
+            raise TooLarge(f"the file has {answer.length} bytes; {call.most} are read.", limit_bytes=call.most)
 
     def _connection(self, host: str) -> tuple[http.client.HTTPConnection, bool]:
         if host in self._open:
@@ -224,6 +236,5 @@ def _code(body: bytes) -> str:
 def _refused(call: Call, status: int, code: str) -> TidemillError:
     if call.service == "s3" and status == 404:
         return NotFound(f"There is no object {call.path.rpartition('/')[2]!r}.", code="NO_SUCH_OBJECT")
-    return Refused(
-        f"{call.service} refused a call of this function ({code}).", remedy="Look at the role of the function."
-    )
+    kind = Denied if code == "AccessDenied" else Refused
+    return kind(f"{call.service} refused a call of this function ({code}).", remedy="Look at the role of the function.")

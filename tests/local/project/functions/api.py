@@ -20,6 +20,8 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         return _answer(boto3.client("batch").submit_job(**call, containerOverrides={"command": ["python", "-c", ""]}))
     if path == "/environment":
         return _answer({name: value for name, value in os.environ.items() if not name.startswith("AWS_SE")})
+    if path == "/echo":
+        return _answer({"coded": event["isBase64Encoded"], "body": event.get("body"), "query": event["rawQueryString"]})
     if path == "/crash":
         raise RuntimeError("as asked")
     return _answer({"greeting": GREETING, "path": path, "route": event["routeKey"], "host": event["headers"]["host"]})

@@ -14,7 +14,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -41,6 +41,7 @@ LEAST = 8  # pixels below which convolutions with pooling have nothing left
 class PictureProgram:
     """A fitted program: the size and channels every picture is brought to."""
 
+    modality: ClassVar[str] = MODALITY
     size: tuple[int, int]  # h, w in pixels
     channels: int
     ignored: tuple[str, ...] = ()  # the target, the name of the file: welcome in a row, never read

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ FORMAT = 1
 class Program:
     """A fitted feature program: plain data, and the two ways to replay it."""
 
+    modality: ClassVar[str] = "table"
     inputs: tuple[Column, ...]
     ignored: tuple[str, ...] = ()  # the target, dropped columns: welcome in a row, never read
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Spans(NamedTuple):
 class TextProgram:
     """A fitted text program: the sorted hashes of what is known, what each weighs, and the ways to replay it."""
 
+    modality: ClassVar[str] = TEXT
     column: str
     hash_v: Array
     idf_v: Array

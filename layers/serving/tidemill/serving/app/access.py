@@ -1,6 +1,7 @@
 """Who asks, and may they: the key of a request, and the one check that every route goes through.
 
-A predict key may see models, versions and cards, and ask for predictions. An operate key may do everything.
+A predict key may see models, versions and cards, ask for predictions, and send files to be predicted. An operate key
+may do everything.
 A route that does not say which role it needs, needs operate.
 """
 
@@ -16,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from tidemill.core.errors import Forbidden, Unauthorized
-from tidemill.core.keys import allows, hash_of, looks_like_key
+from tidemill.core.keys import Role, allows, hash_of, looks_like_key
 from tidemill.serving.app.world import Item, Registry
 
 ANYONE: dict[str, Any] = {"x-role": "none"}
@@ -58,11 +59,15 @@ def may(request: Request) -> None:
     """The dependency of every route: raises Forbidden unless the key has the role that the route names."""
     extra = getattr(request.scope.get("route"), "openapi_extra", None) or {}
     needed = extra.get("x-role", "operate")
-    if needed == "none":
-        return
+    if needed != "none":
+        require(request, "predict" if needed == "predict" else "operate")
+
+
+def require(request: Request, needed: Role) -> None:
+    """Raise Forbidden unless the key has a role; for routes where that depends on what is asked."""
     item = request.scope.get("tidemill.key") or {}
     role = str(item.get("role", ""))
-    if not allows(role, "predict" if needed == "predict" else "operate"):
+    if not allows(role, needed):
         raise Forbidden(
             f"The key {item.get('id', '?')} has the role {role!r}; this route needs {needed!r}.",
             remedy="Use a key with that role: `tidemill keys create --role operate`.",

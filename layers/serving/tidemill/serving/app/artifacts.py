@@ -45,11 +45,23 @@ def input_schema(world: World, model: str, dataset: str) -> dict[str, Any]:
     for column, source in zip(columns, features, strict=True):
         if column["kind"] == "category":
             column["levels"] = list(source.get("levels") or [])[:50]
-    return {"columns": columns, "example": {column["name"]: _example(column) for column in features}}
+    example = {column["name"]: _example(column) for column in features}
+    return {"modality": schema.get("modality", "table"), "columns": columns, "example": example}
+
+
+_SAMPLES = {
+    "picture": (  # a dark disc on white, 16 x 16
+        "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAALUlEQVR42mP4jwYYcAhoAAGSgAYUwAQ0NJBEsAloaCCLkCdA2BZM"
+        "h2E6Ha9vAYWLoPE6hI3UAAAAAElFTkSuQmCC"
+    ),
+    "text": "A short text to try this with.",
+}
 
 
 def _example(column: dict[str, Any]) -> Any:
-    """A usual value of a column: the mean, the most frequent level, a date."""
+    """A usual value of a column: the mean, the most frequent level, a date; a small picture, a short text."""
+    if column["kind"] in _SAMPLES:
+        return _SAMPLES[column["kind"]]
     if column["kind"] == "category":
         return next(iter(column.get("levels") or []), None)
     if column["kind"] == "datetime":

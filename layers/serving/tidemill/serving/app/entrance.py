@@ -19,11 +19,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidemill.core.errors import TidemillError, TooLarge, UnsupportedMedia
+from tidemill.core.limits import limit
 from tidemill.serving.app import access, problems
 from tidemill.serving.app.world import Registry
+from tidemill.serving.payloads import WAY_ROUND
 
 BODY_LIMIT_BYTES = 256 * 1024  # a specification is the largest thing the control plane reads
-ROWS_LIMIT_BYTES = 5 * 1024 * 1024  # predict and explain; a Lambda takes 6 MB, the envelope included
+ROWS_LIMIT_BYTES = limit("request")  # predict and explain
+HOT = ("/predict", "/explain")  # read by the Predict function's own code, which says itself what it takes
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -99,32 +102,32 @@ def last_resort(error: Exception, context: Any) -> dict[str, Any]:
 
 async def _read(scope: Scope, receive: Receive) -> bytes:
     """The whole body, refused as soon as it is too long."""
-    limit = ROWS_LIMIT_BYTES if scope["path"].endswith(("/predict", "/explain")) else BODY_LIMIT_BYTES
+    most = ROWS_LIMIT_BYTES if scope["path"].endswith(HOT) else BODY_LIMIT_BYTES
     declared = Headers(scope=scope).get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit:
-        raise _too_large(int(declared[:20]), limit)
+    if declared.isdecimal() and int(declared[:20]) > most:
+        raise _too_large(int(declared[:20]), most)
     chunks, size = [], 0
     while True:
         message = await receive()
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
-        if size > limit:
-            raise _too_large(size, limit)
+        if size > most:
+            raise _too_large(size, most)
         if message["type"] != "http.request" or not message.get("more_body"):
             return b"".join(chunks)
 
 
-def _too_large(size: int, limit: int) -> TooLarge:
+def _too_large(size: int, most: int) -> TooLarge:
     return TooLarge(
-        f"The body has {size} bytes or more; this route reads {limit}.",
-        remedy="Send fewer rows at once; data sets go through POST /uploads.",
-        limit_bytes=limit,
+        f"The body has {size} bytes or more; this route reads {most}.",
+        remedy=f"Send fewer rows at once; data sets go through POST /uploads. {WAY_ROUND}",
+        limit_bytes=most,
     )
 
 
 def _check_type(scope: Scope, body: bytes) -> None:
     kind = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
-    if body and kind != "application/json":
+    if body and kind != "application/json" and not scope["path"].endswith(HOT):
         raise UnsupportedMedia(
             f"The body is sent as {kind[:80] or 'nothing'!r}.",
             remedy="Send JSON with 'content-type: application/json'.",

@@ -92,7 +92,7 @@ def _route(method: str, path: str, about: dict[str, Any]) -> str:
         f"<span>{html.escape(_first_line(about))}</span>"
         f"<em>{'no key' if role == 'none' else role + ' key'}</em></summary>"
         f"{_parameters(parameters)}{_body_field(example)}"
-        f"<pre class='curl'>{html.escape(_curl(method, path, role, example))}</pre>"
+        f"<pre class='curl'>{html.escape(_curl(method, path, role, example))}</pre>{_other_bodies(about, path, role)}"
         '<p><button type="button">Try</button> <output></output></p><pre class="answer" hidden></pre></details>'
     )
 
@@ -126,6 +126,19 @@ def _body_example(about: dict[str, Any]) -> Any:
     if content is None:
         return None
     return content.get("example", content.get("schema", {}).get("example", {}))
+
+
+def _other_bodies(about: dict[str, Any], path: str, role: str) -> str:
+    """Lines for what else a route reads: a picture as it is, a text as it is."""
+    content = about.get("requestBody", {}).get("content", {})
+    sent = {"image/*": ("image/jpeg", "photo.jpg"), "text/plain": ("text/plain", "text.txt")}
+    head = _curl("POST", path, role, None)
+    lines = [
+        f"{head} -H 'content-type: {kind}' --data-binary @{file}"
+        for name, (kind, file) in sent.items()
+        if name in content
+    ]
+    return "".join(f"<pre class='curl'>{html.escape(line)}</pre>" for line in lines)
 
 
 def _curl(method: str, path: str, role: str, example: Any) -> str:

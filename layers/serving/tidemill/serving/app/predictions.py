@@ -16,6 +16,14 @@ from tidemill.serving.app.access import PREDICT
 from tidemill.serving.app.parameters import ModelName
 from tidemill.serving.app.world import World
 
+NOT_JSON = " Only with a body that is no JSON."
+TARGET = {"target": "The label to explain; the predicted one when left out."}
+LEVELS = {
+    "interval": "Of values: the share of rows in which the truth lies between `low` and `high`.",
+    "set": "Of labels: the share of rows in which the truth is in `set`.",
+}
+PICTURES = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "One or more pictures."}
+
 
 def routes(world: World) -> APIRouter:
     """The two routes of the hot path over one world."""
@@ -24,27 +32,38 @@ def routes(world: World) -> APIRouter:
     @router.post(
         "/models/{model}/predict",
         response_model=shapes.Predictions,
-        openapi_extra={**PREDICT, **_body(shapes.PredictRequest)},
+        openapi_extra={**PREDICT, **_request(shapes.PredictRequest, LEVELS)},
     )
     async def predict(name: ModelName, request: Request) -> Response:
-        """Predict rows with the version in service."""
+        """Predict rows, pictures or texts with the version in service."""
         return await _through_the_door(world, request, name, "predict")
 
     @router.post(
         "/models/{model}/explain",
         response_model=shapes.Explanations,
-        openapi_extra={**PREDICT, **_body(shapes.ExplainRequest)},
+        openapi_extra={**PREDICT, **_request(shapes.ExplainRequest, TARGET)},
     )
     async def explain(name: ModelName, request: Request) -> Response:
-        """Predict rows and say what every column added to each prediction."""
+        """Predict rows, pictures or texts and say what every column, pixel or word added to each prediction."""
         return await _through_the_door(world, request, name, "explain")
 
     return router
 
 
-def _body(shape: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAPI description of a body that this app passes on unread."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": shape.model_json_schema()}}}}
+def _request(shape: type[BaseModel], options: dict[str, str]) -> dict[str, Any]:
+    """The OpenAPI description of a body that this app passes on unread, and of the query that goes with most bodies."""
+    fields = {name: {"type": "string", "description": text} for name, text in options.items()}
+    content: dict[str, Any] = {
+        "application/json": {"schema": shape.model_json_schema()},
+        "image/*": {"schema": {"type": "string", "format": "binary", "description": "One picture."}},
+        "multipart/form-data": {"schema": {"type": "object", "properties": {"picture": PICTURES, **fields}}},
+        "text/plain": {"schema": {"type": "string", "description": "One text."}},
+    }
+    query = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text + NOT_JSON}
+        for name, text in options.items()
+    ]
+    return {"requestBody": {"required": True, "content": content}, "parameters": query}
 
 
 async def _through_the_door(world: World, request: Request, model: str, verb: str) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,7 +26,7 @@ class Shown(BaseModel):
 
 
 class UploadRequest(Request):
-    """Ask for a place to send a data set to."""
+    """Ask for a place to send a file to."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -37,6 +37,11 @@ class UploadRequest(Request):
     filename: str = Field(description="The name of the file, without a folder.")
     size_bytes: int | None = Field(None, ge=1, description="The size of the file, refused early when too large.")
     spec: str | None = Field(None, max_length=65_536, description="The text of a tidemill.toml, checked at once.")
+    purpose: Literal["train", "predict"] = Field(
+        "train",
+        description="train: a data set, whose arrival starts a run. predict: a picture or text too large to be "
+        'sent in a request; name its key in {"rows": [{"key": KEY}]} within a day.',
+    )
 
 
 class Upload(Shown):
@@ -51,14 +56,18 @@ class Upload(Shown):
 
 
 class RowsRequest(Request):
-    """The base of the bodies with rows: `rows` for many, `row` for one."""
+    """The base of the bodies with rows: `rows` for many, `row` for one.
+
+    A row of a table has its columns; a row for a model of pictures has `picture`, the file in base64; one for a model
+    of texts has the text under the name of its column. Instead of either, `key` names a file sent by POST /uploads.
+    """
 
     rows: list[Row] | None = None
     row: Row | None = None
 
 
 class PredictRequest(RowsRequest):
-    """Rows to predict: `rows` for many, `row` for one."""
+    """Rows to predict: `rows` for many, `row` for one; pictures and texts may come as they are, too."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"rows": [ROW_EXAMPLE]}})
     interval: float | None = Field(
@@ -126,12 +135,13 @@ class Column(Shown):
     """A column that predict and explain read."""
 
     name: str
-    kind: str = Field(description="number, category or datetime")
+    kind: str = Field(description="number, category, datetime, picture (base64 of a file) or text")
 
 
 class InputSchema(Shown):
     """What a row for predict looks like."""
 
+    modality: str = Field("table", description="table, picture or text")
     columns: list[Column]
     example: dict[str, Any] = Field(description="A row that can be sent as it stands.")
 
@@ -267,7 +277,11 @@ class Predictions(Shown):
 
 
 class Explanations(Predictions):
-    """Predictions, each with what every column added to it: the contributions sum to prediction - baseline."""
+    """Predictions, each with what every column, pixel or word added to it; contributions sum to prediction - baseline.
+
+    Tables: `contributions` by column. Texts: `contributions` by word (`text`, `start`, `end` in characters), and `rest`
+    for what stands nowhere. Pictures: `heatmap`, a PNG in base64, red for and blue against, with its `size` [h, w].
+    """
 
     explanations: list[dict[str, Any]] = []
 

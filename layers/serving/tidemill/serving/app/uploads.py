@@ -1,4 +1,4 @@
-"""POST /uploads: a presigned form for one file, and the specification that goes with it."""
+"""POST /uploads: a presigned form for one file, to be learned from or to be predicted, and what goes with it."""
 
 from __future__ import annotations
 
@@ -6,52 +6,94 @@ import re
 import secrets
 import time
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from tidemill.core import decision
 from tidemill.core.errors import BadRequest, BadSpec, TooLarge
-from tidemill.core.limits import LIMITS
+from tidemill.core.keys import Role
+from tidemill.core.limits import limit
 from tidemill.core.names import check_model
 from tidemill.core.spec import Spec
 from tidemill.serving.app import shapes
-from tidemill.serving.app.access import OPERATE
+from tidemill.serving.app.access import PREDICT, require
 from tidemill.serving.app.world import World
+from tidemill.serving.inbox import FOLDER as INBOX
 
-MAX_BYTES = LIMITS["upload"].value  # what Preprocess reads
+MAX_BYTES = limit("upload")  # what Preprocess reads
 EXPIRES_S = 15 * 60  # long enough for a slow line to begin; S3 checks at the start of the upload
 SPEC_NAME = "tidemill.toml"
 _NAME_LENGTH = 128
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as numbers do, no letters that look alike
 
 
+@dataclass(frozen=True)
+class Purpose:
+    """What a file is sent for: the folder it goes to, how large it may be, and the role of a key that may ask."""
+
+    folder: str
+    most_bytes: int
+    role: Role
+    too_large: str  # what to do about it
+
+
+PURPOSES = {
+    "train": Purpose("uploads", MAX_BYTES, "operate", "Send fewer rows or columns, or a Parquet file."),
+    "predict": Purpose(INBOX, limit("picture_bytes"), "predict", "Save the picture smaller, or cut the text."),
+}
+
+
 def routes(world: World) -> APIRouter:
     """The upload route over one world."""
     router = APIRouter(tags=["data"])
 
-    @router.post("/uploads", status_code=201, response_model=shapes.Upload, openapi_extra=OPERATE)
-    def create_upload(body: shapes.UploadRequest) -> JSONResponse:
-        """Get a presigned form to send one data file with; the file's arrival starts a run."""
-        check_model(body.model)
-        check_filename(body.filename)
-        if body.size_bytes is not None and body.size_bytes > MAX_BYTES:
-            raise _too_large(body.size_bytes)
-        folder = f"uploads/{body.model}/{new_upload()}"
+    @router.post("/uploads", status_code=201, response_model=shapes.Upload, openapi_extra=PREDICT)
+    def create_upload(body: shapes.UploadRequest, request: Request) -> JSONResponse:
+        """Get a presigned form to send one file with: a data set, or a picture or text to be predicted.
+
+        The arrival of a data set starts a run; that takes an operate key. A file sent with `purpose` predict waits a
+        day for a request that names its key.
+        """
+        purpose = PURPOSES[body.purpose]
+        require(request, purpose.role)
+        _check(world, body, purpose)
+        folder = f"{purpose.folder}/{body.model}/{new_upload()}"
         if body.spec is not None:
             _write_spec(world, folder, body.spec)
-        return JSONResponse(presign(world, folder, body.filename), 201)
+        return JSONResponse(presign(world, folder, body.filename, purpose.most_bytes), 201)
 
     return router
 
 
-def presign(world: World, folder: str, filename: str) -> dict[str, Any]:
+def _check(world: World, body: shapes.UploadRequest, purpose: Purpose) -> None:
+    """Raise what is wrong with a request before anything is written for it."""
+    check_model(body.model)
+    check_filename(body.filename)
+    if body.size_bytes is not None and body.size_bytes > purpose.most_bytes:
+        raise TooLarge(
+            f"The file has {body.size_bytes} bytes; {purpose.most_bytes} are read.",
+            remedy=purpose.too_large,
+            limit_bytes=purpose.most_bytes,
+        )
+    if body.purpose == "predict":
+        world.registry.model(body.model)  # raises UnknownModel
+        if body.spec is not None:
+            raise BadRequest(
+                "A specification is sent with a file to be predicted.",
+                code="SPEC_NOT_READ",
+                remedy='Leave spec out, or send the file with "purpose": "train".',
+            )
+
+
+def presign(world: World, folder: str, filename: str, most_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """A form that S3 accepts for exactly one key, within the size bounds, for a quarter of an hour."""
     key = f"{folder}/{filename}"
     form = world.data.client.generate_presigned_post(
-        world.data.bucket, key, Conditions=[["content-length-range", 1, MAX_BYTES]], ExpiresIn=EXPIRES_S
+        world.data.bucket, key, Conditions=[["content-length-range", 1, most_bytes]], ExpiresIn=EXPIRES_S
     )
     expires = datetime.now(UTC) + timedelta(seconds=EXPIRES_S)
     return {
@@ -60,7 +102,7 @@ def presign(world: World, folder: str, filename: str) -> dict[str, Any]:
         "url": form["url"],
         "fields": form["fields"],
         "expires": expires.isoformat(timespec="seconds"),
-        "max_bytes": MAX_BYTES,
+        "max_bytes": most_bytes,
     }
 
 
@@ -95,11 +137,3 @@ def _write_spec(world: World, folder: str, text: str) -> None:
     except RecursionError:
         raise BadSpec("tidemill.toml is nested too deeply.", remedy="It needs one level of tables only.") from None
     world.data.write_bytes(f"{folder}/{SPEC_NAME}", text.encode(), "application/toml")
-
-
-def _too_large(size: int) -> TooLarge:
-    return TooLarge(
-        f"The file has {size} bytes; {MAX_BYTES} are read.",
-        remedy="Send fewer rows or columns, or a Parquet file.",
-        limit_bytes=MAX_BYTES,
-    )
