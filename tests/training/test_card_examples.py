@@ -213,6 +213,13 @@ def test_the_strongest_words_are_summed_over_the_text() -> None:
     assert found["against"][0] == {"word": "No", "value": pytest.approx(-0.6)} and found["for"][0]["word"] == "yes"
 
 
+def test_characters_of_one_word_are_told_together() -> None:
+    told = [[0, 1, 0.2], [1, 2, 0.3], [2, 3, 0.01], [3, 4, -0.2], [4, 5, 0.3]]
+    found = marks.strongest({"text": "不错的，好", "marks": told, "rest": 0.5})
+    assert [one["word"] for one in found["for"]] == ["不错", "好"] and found["for"][0]["value"] == pytest.approx(0.5)
+    assert [one["word"] for one in found["against"]] == ["，"] and found["unmarked"] == pytest.approx(0.51)
+
+
 def test_lines_stay_and_what_is_invisible_is_spelled_out() -> None:
     assert text.readable("a\r\nb\rc\td") == "a\nb\nc\td"
     assert text.readable("\u202ex\x00\u200b") == "[U+202E]x␀[U+200B]"

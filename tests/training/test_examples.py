@@ -43,10 +43,12 @@ def test_typical_rows_are_right_answers_spread_over_the_classes(classes: int) ->
         assert answer_nk[row].max() == answer_nk[own].max(), "the surest comes first"
 
 
-def test_a_class_that_is_never_answered_right_is_shown_all_the_same() -> None:
+def test_a_class_that_is_never_answered_right_is_left_to_the_mistakes() -> None:
     answer_nk = np.tile([0.9, 0.1], (10, 1))
-    rows = choosing.typical("binary", np.r_[np.zeros(7, int), np.ones(3, int)], answer_nk)
-    assert {0, 1} == set((rows >= 7).astype(int).tolist())
+    y_n = np.r_[np.zeros(7, int), np.ones(3, int)]
+    assert (choosing.typical("binary", y_n, answer_nk) < 7).all()
+    assert choosing.typical("binary", np.ones(10, int), answer_nk).tolist() == []
+    assert choosing.worst("binary", y_n, answer_nk).tolist() == [7, 8, 9]
 
 
 def test_typical_numbers_go_from_the_lowest_to_the_highest_answer() -> None:

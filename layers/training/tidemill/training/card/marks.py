@@ -16,6 +16,8 @@ from tidemill.training.card.text import cut, number, readable, visible
 Facts = dict[str, Any]
 Placed = tuple[int, int, float]  # start, end, contribution
 STRENGTHS = 5  # classes for-1 to for-5 and against-1 to against-5 of the style sheet
+NOTHING = 0.01  # of the strongest word, below which what is left is not worth a sentence
+STRONG = 2  # strength from which on marks that touch are told as one word
 NAMED = 4  # words for and words against that are told besides being marked
 
 
@@ -62,17 +64,32 @@ def strongest(item: Facts) -> Facts:
     """The words that added most and those that took most, each with its sum over the text, and all that is unmarked."""
     text, sums, names = str(item["text"]), dict[str, float](), dict[str, str]()
     places = apart(item.get("marks") or [], len(text))
-    for start, end, value in places:
+    for start, end, value in _phrases(places):
         word = text[start:end]
         names.setdefault(word.casefold(), word)
         sums[word.casefold()] = sums.get(word.casefold(), 0.0) + value
-    ranked = sorted(sums, key=lambda word: -abs(sums[word]))
-    told = [{"word": cut(visible(names[word]), 24), "value": sums[word]} for word in ranked if sums[word]]
+    most = max(map(abs, sums.values()), default=0.0)
+    seen = sorted((word for word in sums if strength_of(sums[word], most)), key=lambda word: -abs(sums[word]))
+    told: list[Facts] = [{"word": cut(visible(names[word]), 24), "value": sums[word]} for word in seen]
+    left = float(item.get("rest") or 0.0) + _faint([value for *_, value in places])
     return {
         "for": [one for one in told if one["value"] > 0][:NAMED],
         "against": [one for one in told if one["value"] < 0][:NAMED],
-        "unmarked": float(item.get("rest") or 0.0) + _faint([value for *_, value in places]),
+        "unmarked": left if not most or abs(left) > NOTHING * most else 0.0,
     }
+
+
+def _phrases(places: Sequence[Placed]) -> list[Placed]:
+    """Strong marks of one side that touch as one: characters of a Chinese word say little by themselves."""
+    most, found, held = max((abs(value) for *_, value in places), default=0.0), list[Placed](), False
+    for start, end, value in places:
+        strong = strength_of(value, most) >= STRONG
+        if found and held and strong and start == found[-1][1] and value * found[-1][2] > 0:
+            first, _, before = found.pop()
+            start, value = first, before + value
+        found.append((start, end, value))
+        held = strong
+    return found
 
 
 def _faint(values: Sequence[float]) -> float:

@@ -44,27 +44,20 @@ def shown(model: Model, explainer: Explainer, data: Dataset) -> tuple[list[Shown
 
 
 def typical(task: str, y_n: Array, answer_nk: Array) -> Array:
-    """Rows from the lowest to the highest value; of the largest classes right answers, from sure to unsure.
+    """Rows from the lowest to the highest value; of classes right answers, from sure to unsure, where there are any.
 
     One of each class comes first, then the next of each, so that any number of them tells of many classes.
     """
     if task == "regression":
         return _evenly(np.argsort(answer_nk[:, 0], kind="stable"), OF_NUMBERS)
-    count_c = np.bincount(y_n, minlength=answer_nk.shape[1])
+    right = np.flatnonzero(answer_nk.argmax(1) == y_n)
+    count_c = np.bincount(y_n[right], minlength=answer_nk.shape[1])
     classes = np.sort(np.argsort(-count_c, kind="stable")[: min(MOST, int((count_c > 0).sum()))])
-    each = min(OF_A_CLASS, MOST // len(classes))
-    by_class = [_evenly(_from_surest(y_n, answer_nk, label), each).tolist() for label in classes.tolist()]
+    each = min(OF_A_CLASS, MOST // max(1, len(classes)))
+    surest = right[np.argsort(-answer_nk[right].max(1), kind="stable")]
+    by_class = [_evenly(surest[y_n[surest] == label], each).tolist() for label in classes.tolist()]
     turns = chain.from_iterable(zip_longest(*by_class))
     return np.array([row for row in turns if row is not None], np.int64)
-
-
-def _from_surest(y_n: Array, answer_nk: Array, label: int) -> Array:
-    """Rows of a class that were answered right, or where there are none all of it, the surest first."""
-    own = np.flatnonzero(y_n == label)
-    right = own[answer_nk[own].argmax(1) == label]
-    chosen = right if len(right) else own
-    found: Array = chosen[np.argsort(-answer_nk[chosen].max(1), kind="stable")]
-    return found
 
 
 def worst(task: str, y_n: Array, answer_nk: Array) -> Array:

@@ -9,7 +9,7 @@ import base64
 import io
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -36,7 +36,7 @@ def examples_of(model: Model, explainer: Explainer, data: Dataset) -> dict[str, 
 
 def _entry(one: Shown, data: Dataset) -> dict[str, Any]:
     """One picture with its answer; `heat` marks what spoke for the answer and what against it."""
-    program: PictureProgram = data.program
+    program: PictureProgram = cast(Any, data.program)
     pixels_hwc = data.test.x_n[one.row]
     heat = heat_png(pixels_hwc, one.contribution_p.reshape(program.size))
     return {**one.facts, "picture": data_uri(small(picture_png(pixels_hwc))), "heat": data_uri(small(heat))}

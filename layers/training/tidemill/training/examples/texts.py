@@ -6,7 +6,7 @@ Axes: m n-grams of a text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ SAYING = 20  # characters from which on a text is worth sending as an example
 
 def examples_of(model: Model, explainer: Explainer, data: Dataset) -> dict[str, Any]:
     """The `examples` of a card: a short test text as a request, explanations, and the worst mistakes."""
-    column = data.program.column
+    column = cast(TextProgram, cast(Any, data.program)).column
     request = min(data.test.columns[column].tolist(), key=lambda text: (len(text) < SAYING, len(text)))
     explanations, mistakes = ([_entry(one, data) for one in some] for some in shown(model, explainer, data))
     return {"request": {column: request}, "explanations": explanations, "mistakes": mistakes}
@@ -34,7 +34,7 @@ def examples_of(model: Model, explainer: Explainer, data: Dataset) -> dict[str, 
 
 def _entry(one: Shown, data: Dataset) -> dict[str, Any]:
     """One text with its answer; marks stand as [start, end, contribution], `rest` is what is not marked."""
-    program: TextProgram = data.program
+    program: TextProgram = cast(Any, data.program)
     text = str(data.test.columns[program.column][one.row])
     found, rest = marks(program, text, data.test.x_n.bag_nm[one.row], one.contribution_p)
     return {**one.facts, **excerpt(text, found, float(rest))}
