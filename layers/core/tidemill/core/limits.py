@@ -51,6 +51,7 @@ LIMITS: dict[str, Limit] = {
     "picture_aspect": Limit(100, "times", "a longer strip has nothing left when it is fitted into a square"),
     "picture_side": Limit(512, "pixels", "stored pictures are scaled to it: twice what the largest family looks at"),
     "good_pictures": Limit(20, "pictures", "fewer cannot be split, let alone learned from"),
+    "backbone": Limit(512 * MIB, "bytes", "weights of a frozen network; each version carries them to where it answers"),
     "quarantine_text": Limit(2_000, "characters", "enough of a bad row to recognise it"),
     "reason_text": Limit(200, "characters", "enough of a bad value to recognise it"),
 }

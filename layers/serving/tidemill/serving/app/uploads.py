@@ -13,15 +13,16 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from tidemill.core import decision
+from tidemill.core.backbones import check as check_backbone
 from tidemill.core.errors import BadRequest, BadSpec, TooLarge
-from tidemill.core.limits import LIMITS
+from tidemill.core.limits import limit
 from tidemill.core.names import check_model
 from tidemill.core.spec import Spec
-from tidemill.serving.app import shapes
+from tidemill.serving.app import backbones, shapes
 from tidemill.serving.app.access import OPERATE
 from tidemill.serving.app.world import World
 
-MAX_BYTES = LIMITS["upload"].value  # what Preprocess reads
+MAX_BYTES = limit("upload")  # what Preprocess reads
 EXPIRES_S = 15 * 60  # long enough for a slow line to begin; S3 checks at the start of the upload
 SPEC_NAME = "tidemill.toml"
 _NAME_LENGTH = 128
@@ -34,7 +35,10 @@ def routes(world: World) -> APIRouter:
 
     @router.post("/uploads", status_code=201, response_model=shapes.Upload, openapi_extra=OPERATE)
     def create_upload(body: shapes.UploadRequest) -> JSONResponse:
-        """Get a presigned form to send one data file with; the file's arrival starts a run."""
+        """Get a presigned form to send one file with; the arrival of a data file starts a run."""
+        if body.purpose == "backbone":
+            folder = backbones.folder_of(world, body)
+            return JSONResponse(presign(world, folder, body.filename, limit("backbone")), 201)
         check_model(body.model)
         check_filename(body.filename)
         if body.size_bytes is not None and body.size_bytes > MAX_BYTES:
@@ -47,11 +51,11 @@ def routes(world: World) -> APIRouter:
     return router
 
 
-def presign(world: World, folder: str, filename: str) -> dict[str, Any]:
+def presign(world: World, folder: str, filename: str, most_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """A form that S3 accepts for exactly one key, within the size bounds, for a quarter of an hour."""
     key = f"{folder}/{filename}"
     form = world.data.client.generate_presigned_post(
-        world.data.bucket, key, Conditions=[["content-length-range", 1, MAX_BYTES]], ExpiresIn=EXPIRES_S
+        world.data.bucket, key, Conditions=[["content-length-range", 1, most_bytes]], ExpiresIn=EXPIRES_S
     )
     expires = datetime.now(UTC) + timedelta(seconds=EXPIRES_S)
     return {
@@ -60,7 +64,7 @@ def presign(world: World, folder: str, filename: str) -> dict[str, Any]:
         "url": form["url"],
         "fields": form["fields"],
         "expires": expires.isoformat(timespec="seconds"),
-        "max_bytes": MAX_BYTES,
+        "max_bytes": most_bytes,
     }
 
 
@@ -91,9 +95,12 @@ def new_upload(now_ms: int | None = None) -> str:
 def _write_spec(world: World, folder: str, text: str) -> None:
     """Check a specification and lay it beside the place of the file, before the file can come."""
     try:
-        decision.check(Spec.from_toml(text).decision)
+        spec = Spec.from_toml(text)
+        decision.check(spec.decision)
     except RecursionError:
         raise BadSpec("tidemill.toml is nested too deeply.", remedy="It needs one level of tables only.") from None
+    if spec.train.backbone:
+        check_backbone(world.data, spec.train.backbone)
     world.data.write_bytes(f"{folder}/{SPEC_NAME}", text.encode(), "application/toml")
 
 
