@@ -220,7 +220,7 @@ def test_the_exported_graphs_answer_and_explain_at_every_batch_size(
             assert np.abs(got - np.asarray(right)[:rows]).max() <= 1e-4
         assert made[0].shape == (rows, SIDE * SIDE)
         assert np.allclose(made[0].sum(1), made[1] - made[2], atol=1e-5)
-    assert explaining.about == {"origin": "an even grey picture", "steps": attribution.FROZEN_STEPS}
+    assert explaining.about == {"origin": net.ORIGIN, "steps": attribution.STEPS}
 
 
 def test_the_graphs_hold_the_frozen_weights_once(net: efficientnet.EfficientNet, tmp_path: Path) -> None:
@@ -228,6 +228,22 @@ def test_the_graphs_hold_the_frozen_weights_once(net: efficientnet.EfficientNet,
     bundle.save_graphs(tmp_path / "bundle", model, attribution.explainer(model), x_nhwc)
     kernels = sum(int(np.prod(unit.shape)) for block in lite.blocks_of(TINY) for unit in block.units) * 4
     assert sum(path.stat().st_size for path in (tmp_path / "bundle").glob("*.bin")) < kernels + 40 * 4096
+
+
+@pytest.mark.parametrize(("pixels", "cells"), [(224, 14), (20, 10), (19, 5), (7, 7)])
+def test_a_cell_is_shared_by_its_pixels_and_nothing_is_lost(pixels: int, cells: int) -> None:
+    part = efficientnet.shares(pixels, cells)
+    assert np.allclose(part.sum(0), 1)
+    assert ((part > 0).sum(1) == 1).all()
+    assert (np.diff(part.argmax(1)) >= 0).all()
+
+
+def test_explanations_start_where_grey_is_seen_and_nothing_is_added_to_it(net: efficientnet.EfficientNet) -> None:
+    even = np.full((1, SIDE, SIDE, 3), 127, np.uint8)
+    raw = attribution.explainer(model_of(net))(even, np.eye(OUTPUTS, dtype=np.float32)[:1])
+    assert np.abs(np.asarray(raw[0])).max() < 1e-5
+    assert np.allclose(raw[1], raw[2], atol=1e-5)
+    assert lite.early(lite.LITE0) == 12 and lite.early(TINY) == 2
 
 
 def test_what_is_explained_is_computed_by_convolutions_not_by_shifted_copies(

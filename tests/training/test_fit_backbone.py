@@ -88,7 +88,7 @@ def test_a_bundle_stands_on_a_backbone_alone(stamps: Path, weights: Path, tmp_pa
     assert len(contents) <= sum(asked) <= len(contents) + 2  # and the edges of the proof
     proof = read(tmp_path, "parity.json")
     assert proof["max_abs_difference"] <= proof["bound"]
-    assert proof["explain"]["origin"] == "an even grey picture"
+    assert proof["explain"]["origin"].startswith("an even grey picture")
 
 
 def test_the_file_answers_from_pixels_as_the_model_did(stamps: Path, weights: Path, tmp_path: Path) -> None:

@@ -25,24 +25,18 @@ from tidemill.training.inputs import Inputs
 from tidemill.training.losses import answer
 
 STEPS = 16
-FROZEN_STEPS = 8  # where a large net is walked through at every step
 ORIGINS = {"picture": "the mean training picture", "text": "a text without words"}
 
 
 def explaining(model: Model, modality: str) -> Explaining:
     """The explainer, with what parity.json says of it."""
     origins = dict.fromkeys(origin_of(part, modality) for part in model.parts)
-    return Explaining(explainer(model), {"origin": ", ".join(origins), "steps": steps_of(model)})
+    return Explaining(explainer(model), {"origin": ", ".join(origins), "steps": STEPS})
 
 
 def origin_of(part: Part, modality: str) -> str:
     """Where a part's explanations start, in words."""
     return str(getattr(type(part.kind.net), "ORIGIN", ORIGINS[modality]))
-
-
-def steps_of(model: Model) -> int:
-    """In how many steps paths are walked."""
-    return FROZEN_STEPS if model.frozen else STEPS
 
 
 def explainer(model: Model) -> Explainer:
@@ -51,14 +45,13 @@ def explainer(model: Model) -> Explainer:
     `target` weighs the outputs: one-hot for a class. Rows are taken one after the other, so that memory does not grow.
     """
 
-    @jax.jit
     def run(inputs: Inputs, target_nk: jax.Array) -> Explained:
         exporting = not isinstance(target_nk.shape[0], int)
         with pixels.exported(exporting):  # else a single row looks as if it were computed here
             found: Explained = jax.lax.map(lambda row: _one(model, *row), (inputs, target_nk))
         return found
 
-    return run
+    return jax.jit(run) if model.frozen else run  # a large net is worth the time of compiling it well
 
 
 def _one(model: Model, x: Inputs, target_k: jax.Array) -> Explained:
@@ -109,15 +102,14 @@ def _answer(part: Part, model: Model, z: jax.Array) -> jax.Array:
 def _mean_slope(model: Model, origins: list[jax.Array], ends: list[jax.Array], target_k: jax.Array) -> list[jax.Array]:
     """The answer's mean gradient in every part's encoding, over the steps between origin and end."""
     slope_of = jax.grad(lambda points: _told(model, points) @ target_k)
-    steps = steps_of(model)
-    place_t = (np.arange(steps, dtype=np.float32) + 0.5) / steps
+    place_t = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
 
     def at(total: Any, share: Any) -> tuple[Any, None]:
         points = [jax.tree.map(lambda a, b: a + share * (b - a), *pair) for pair in zip(origins, ends, strict=True)]
         return jax.tree.map(jnp.add, total, slope_of(points)), None
 
     total, _ = jax.lax.scan(at, jax.tree.map(jnp.zeros_like, ends), place_t)
-    mean: list[jax.Array] = jax.tree.map(lambda slope: slope / steps, total)
+    mean: list[jax.Array] = jax.tree.map(lambda slope: slope / STEPS, total)
     return mean
 
 

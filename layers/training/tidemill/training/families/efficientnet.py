@@ -59,7 +59,7 @@ class EfficientNet:
     layout: lite.Layout
     backbone: Backbone
 
-    ORIGIN: ClassVar[str] = "an even grey picture"
+    ORIGIN: ClassVar[str] = "an even grey picture, as the network's middle layers see it"
 
     def init(self, rng: np.random.Generator, width: int, seen: Any) -> Weights:
         """A head of zeros: the problem is convex, every start leads to the same end."""
@@ -71,27 +71,40 @@ class EfficientNet:
         return modules.matrices(weights)
 
     def encode(self, weights: Weights, x_bhwc: jax.Array) -> jax.Array:
-        """Pixels as the network was trained to see them."""
-        return (x_bhwc.astype(jnp.float32) - MIDDLE) / HALF
+        """What the middle layers see [b, c, y, x], a sixteenth of the picture's size.
+
+        Explanations walk from here: through all layers sixteen steps take seconds, and bend so often that they do not
+        add up.
+        """
+        seen_bchw = ((x_bhwc.astype(jnp.float32) - MIDDLE) / HALF).transpose(0, 3, 1, 2)
+        return self._through(seen_bchw, 0, lite.early(self.layout))
 
     def origin(self, weights: Weights, encoded: jax.Array) -> jax.Array:
         """Where explanations start: grey, which is the middle of what the network was trained on."""
-        return encoded * 0.0  # of constant zeros XLA would compute the whole network while it compiles, slowly
+        return jnp.broadcast_to(grey(self.features, self.layout, self.backbone), encoded.shape)
 
-    def by_place(self, value_bhwc: jax.Array, x_bhwc: jax.Array) -> jax.Array:
-        """Values of pixels row by row [b, h * w], channels summed."""
-        return value_bhwc.sum(-1).reshape(value_bhwc.shape[0], -1)
+    def by_place(self, value_bcyx: jax.Array, x_bhwc: jax.Array) -> jax.Array:
+        """Values of pixels row by row [b, h * w]: a cell's value goes to its pixels evenly."""
+        value_byx = value_bcyx.sum(1)
+        down_hy, across_wx = (shares(*sizes) for sizes in zip(self.features, value_byx.shape[1:], strict=False))
+        value_bhw: jax.Array = jnp.matmul(jnp.matmul(down_hy, value_byx), across_wx.T)
+        return value_bhw.reshape(value_bhw.shape[0], -1)
 
     def enter(self, weights: Weights, encoded: jax.Array) -> jax.Array:
         """The features [b, d]: not affine, but the same for every head."""
+        return self._through(encoded, lite.early(self.layout), None).mean((2, 3))
+
+    def _through(self, z_bchw: jax.Array, first: int, end: int | None) -> jax.Array:
+        """Some of the blocks."""
+        blocks = list(lite.blocks_of(self.layout))
         layers = modules.with_weights(held(self.layout, self.backbone), Layers, self.layout)
-        convolutions, z_bchw = iter(layers.units), encoded.transpose(0, 3, 1, 2)
-        for block in lite.blocks_of(self.layout):
+        convolutions = iter(list(layers.units)[sum(len(block.units) for block in blocks[:first]) :])
+        for block in blocks[first:end]:
             before = z_bchw
             for unit in block.units:
                 z_bchw = convolved(next(convolutions), unit, z_bchw)
             z_bchw = z_bchw + before if block.skip else z_bchw
-        return z_bchw.mean((2, 3))
+        return z_bchw
 
     def finish(self, weights: Weights, entered: jax.Array, drop: Drop) -> jax.Array:
         """Outputs [b, k]."""
@@ -110,6 +123,23 @@ def _computing(shape: Shape, layout: lite.Layout, backbone: Backbone) -> feature
     net = EfficientNet(shape, 1, layout, backbone)
     like_bhwc = np.zeros((features.TOGETHER, *shape), np.uint8)
     return features.computing(lambda x_bhwc: net.enter(None, net.encode(None, x_bhwc)), like_bhwc)
+
+
+@lru_cache(maxsize=2)
+def grey(shape: Shape, layout: lite.Layout, backbone: Backbone) -> Array:
+    """What the middle layers see of grey [1, c, y, x]; a constant, computed here: XLA is slow where it folds one."""
+    net = EfficientNet(shape, 1, layout, backbone)
+    with jax.ensure_compile_time_eval():
+        return np.asarray(jax.jit(lambda x_bhwc: net.encode(None, x_bhwc))(np.full((1, *shape), MIDDLE, np.float32)))
+
+
+def shares(pixels: int, cells: int) -> Array:
+    """The share of each cell's value that each pixel of a side gets [pixels, cells]; of a cell they sum to one."""
+    at_p = np.arange(pixels) * cells // pixels
+    part = np.zeros((pixels, cells), np.float32)
+    part[np.arange(pixels), at_p] = 1.0
+    even: Array = part / part.sum(0)
+    return even
 
 
 def solve(

@@ -79,6 +79,12 @@ class Block(NamedTuple):
     skip: bool = False
 
 
+def early(layout: Layout) -> int:
+    """How many blocks come before the size is halved for the last time."""
+    last = max(at for at, stage in enumerate(layout.stages) if stage.stride > 1)
+    return 1 + sum(stage.blocks for stage in layout.stages[:last])
+
+
 def blocks_of(layout: Layout, naming: str = "timm") -> Iterator[Block]:
     """The network in order, in the names of `timm` or `torch`."""
     timm, width, number = naming == "timm", COLOURS, 0
