@@ -95,6 +95,18 @@ def test_the_job_is_described_once(root: Path) -> None:
     assert hits == ["infra/batch.yaml"]
 
 
+def test_of_the_data_bucket_the_job_reads_backbones_and_nothing_else(root: Path, resources: Any) -> None:
+    (policy,) = resources["JobRole"]["Properties"]["Policies"]
+    about = [item for item in policy["PolicyDocument"]["Statement"] if "DataBucket" in str(item["Resource"])]
+    assert {item["Sid"]: item["Action"] for item in about} == {
+        "ReadBackbones": "s3:GetObject",
+        "SeeMissingBackbones": "s3:ListBucket",
+    }
+    assert about[0]["Resource"] == {"Sub": "${DataBucket.Arn}/backbones/*"}
+    assert about[1]["Condition"] == {"StringLike": {"s3:prefix": "backbones/*"}}
+    assert "TIDEMILL_DATA_BUCKET" in (root / "infra/batch.yaml").read_text()
+
+
 def test_the_retry_rules_end_with_an_exit(root: Path) -> None:
     batch = yaml.load((root / "infra/batch.yaml").read_text(), Loader)  # noqa: S506 - a SafeLoader
     rules = batch["Resources"]["JobDefinition"]["Properties"]["RetryStrategy"]["EvaluateOnExit"]

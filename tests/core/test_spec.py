@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.core.errors import BadSpec
+from tidemill.core.ingest import fingerprint
 from tidemill.core.spec import Spec
 
 SECTIONS = {item.name: get_type_hints(get_type_hints(Spec)[item.name]) for item in dataclasses.fields(Spec)}
@@ -131,6 +132,31 @@ def test_a_specification_survives_json(chosen: dict[tuple[str, str], Any]) -> No
         for key, value in body.items():
             kept = spec.to_json()[section][key]
             assert kept == value or math.isclose(kept, value)
+
+
+@pytest.mark.parametrize("name", ["../other", "Lite0", "a/b", "-a", "a" * 64, "a b"])
+def test_a_backbone_has_a_name_that_can_be_a_folder(name: str) -> None:
+    error = refused("train", "backbone", name)
+    assert "[train] backbone" in error.message
+    assert "lower-case" in error.remedy
+    assert Spec.from_json({"train": {"backbone": "lite-0"}}).train.backbone == "lite-0"
+
+
+RECIPES = [
+    {"train": {"family": "cnn"}},
+    {"train": {"backbone": "lite0"}},
+    {"augment": {"flip": 0.1}},
+    {"augment": {"flip": 0.0}},
+    {"search": {"folds": 2}},
+    {"decision": {"positive": "yes"}},
+]
+
+
+def test_every_recipe_makes_a_version_of_its_own_and_who_serves_it_does_not() -> None:
+    found = {fingerprint("d-1", Spec.from_json(recipe)) for recipe in ({}, *RECIPES)}
+    assert len(found) == 1 + len(RECIPES)
+    assert fingerprint("d-1", Spec.from_json({"promote": {"auto": False}})) == fingerprint("d-1", Spec())
+    assert fingerprint("d-2", Spec()) not in found
 
 
 def test_unknown_keys_and_sections_are_refused_with_the_known_ones() -> None:

@@ -7,8 +7,9 @@ import copy
 import functools
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,6 +108,13 @@ class MemoryRegistry:
         raise NotFound(f"There is no key {key_id!r}.", code="UNKNOWN_KEY", remedy="List the keys.")
 
 
+class Stream(io.BytesIO):
+    """A body as boto3 gives it."""
+
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
+        return iter(lambda: self.read(size), b"")
+
+
 class MemoryS3:
     """Objects in a dictionary; presigned forms are made by the real client, which needs no network for that."""
 
@@ -120,9 +128,18 @@ class MemoryS3:
 
     def get_object(self, **get: Any) -> Item:
         try:
-            return {"Body": io.BytesIO(self.objects[get["Bucket"], get["Key"]])}
+            return {"Body": Stream(self.objects[get["Bucket"], get["Key"]])}
         except KeyError:
             raise ClientError({"Error": {"Code": "NoSuchKey", "Message": ""}}, "GetObject") from None
+
+    def list_objects_v2(self, **asked: Any) -> Item:
+        keys = sorted(key for bucket, key in self.objects if bucket == asked["Bucket"])
+        found = [key for key in keys if key.startswith(asked["Prefix"])][: asked.get("MaxKeys", 1000)]
+        sizes = {key: len(self.objects[asked["Bucket"], key]) for key in found}
+        return {"Contents": [{"Key": key, "Size": sizes[key], "LastModified": datetime.now(UTC)} for key in found]}
+
+    def get_paginator(self, operation: str) -> Any:
+        return SimpleNamespace(paginate=lambda **asked: [getattr(self, operation)(**asked)])
 
     def generate_presigned_post(self, *args: Any, **more: Any) -> Any:
         return real_s3().generate_presigned_post(*args, **more)

@@ -91,6 +91,13 @@ def test_every_epoch_and_every_seed_has_an_order_of_its_own_that_comes_again() -
     assert not np.array_equal(first[0], first[1])
 
 
+def test_of_large_pictures_fewer_are_looked_at_at_once() -> None:
+    for shape, most in (((28, 28, 1), batches.LOOK), ((96, 96, 1), 64), ((96, 96, 3), 32), ((512, 512, 3), 16)):
+        assert batches.look_of(np.zeros((1, *shape), np.uint8)) == most
+    assert batches.look_of(np.zeros((1, 5000), np.float32)) == batches.LOOK
+    assert batches.looked([np.arange(70)], padding=99, most=32).shape == (1, 96)
+
+
 def test_many_rows_to_look_at_come_in_whole_looks() -> None:
     for count in (1, 100, batches.LOOK, batches.LOOK + 1, 3 * batches.LOOK):
         at_gv = batches.looked([np.arange(count), np.arange(count // 2)], padding=count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tidemill.cli.ask import explain, predict
+from tidemill.cli.backbones import backbone
 from tidemill.cli.demo import demo
 from tidemill.cli.deploy import deploy
 from tidemill.cli.doctor import doctor
@@ -32,6 +33,7 @@ def main(context: click.Context) -> None:
 for command in (
     *(up, down, status, demo, doctor, deploy),
     *(push, models, runs, logs, card, predict, explain, promote, rollback, keys),
+    backbone,
 ):
     main.add_command(command)
 

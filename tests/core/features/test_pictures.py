@@ -42,6 +42,14 @@ def fitted(*pictures: np.ndarray, **data: Any) -> PictureProgram:
     return program
 
 
+def test_a_backbone_gets_the_size_and_colours_it_was_trained_with_unless_a_size_is_given() -> None:
+    train, grey = {"backbone": "lite0"}, column(drawn(1, 28, 28, grey=True))
+    for data, shape in (({}, (224, 224, 3)), ({"size": 96}, (96, 96, 3))):
+        program = features.fit(grey, SCHEMA, Spec.from_json({"data": data, "train": train}))
+        assert program.shape == shape
+        assert program.apply(grey).shape == (1, *shape)
+
+
 MIXED = [drawn(k, 20 + 7 * k % 60, 90 - 11 * k % 70, grey=k % 3 == 0) for k in range(12)]
 
 

@@ -48,7 +48,7 @@ def ingest(upload: Upload, registry: Registry, uploads: Storage, artifacts: Stor
 
 def fingerprint(dataset: str, spec: Spec) -> str:
     """What makes a version: the dataset, the training recipe and the code. Equal inputs, one version."""
-    recipe = {name: part for name, part in spec.to_json().items() if name in ("train", "search", "decision")}
+    recipe = {name: part for name, part in spec.to_json().items() if name in ("train", "augment", "search", "decision")}
     identity = json.dumps([dataset, recipe, VERSION], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 

@@ -64,6 +64,7 @@ LIMITS: dict[str, Limit] = {
     "request_texts": Limit(2_000, "texts", "the slowest family reads a hundred in a second"),
     "request_texts_explained": Limit(100, "texts", "each takes 16 passes, and every word comes back with a number"),
     "inbox": Limit(64 * MIB, "bytes", "of all files that one request names; they are held at once"),
+    "backbone": Limit(512 * MIB, "bytes", "weights of a frozen network; each version carries them to where it answers"),
     "quarantine_text": Limit(2_000, "characters", "enough of a bad row to recognise it"),
     "reason_text": Limit(200, "characters", "enough of a bad value to recognise it"),
 }

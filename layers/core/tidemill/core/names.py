@@ -6,15 +6,24 @@ import re
 
 from tidemill.core.errors import BadRequest
 
-_MODEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+RULE = "Use 1 to 63 lower-case letters, digits and hyphens, starting and ending with a letter or digit."
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def may_name(name: str) -> bool:
+    """Whether a name may become part of a key, a path and a URL."""
+    return _NAME.fullmatch(name) is not None
 
 
 def check_model(name: str) -> str:
     """The name itself, if it may name a model; raises BadRequest (BAD_MODEL_NAME) otherwise."""
-    if not _MODEL.fullmatch(name):
-        raise BadRequest(
-            f"{name[:80]!r} cannot name a model.",
-            code="BAD_MODEL_NAME",
-            remedy="Use 1 to 63 lower-case letters, digits and hyphens, starting and ending with a letter or digit.",
-        )
+    if not may_name(name):
+        raise BadRequest(f"{name[:80]!r} cannot name a model.", code="BAD_MODEL_NAME", remedy=RULE)
+    return name
+
+
+def check_backbone(name: str) -> str:
+    """The name itself, if it may name a backbone; raises BadRequest (BAD_BACKBONE_NAME) otherwise."""
+    if not may_name(name):
+        raise BadRequest(f"{name[:80]!r} cannot name a backbone.", code="BAD_BACKBONE_NAME", remedy=RULE)
     return name

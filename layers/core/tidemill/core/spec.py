@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tidemill.core.errors import BadSpec
+from tidemill.core.names import RULE, may_name
 
 Section = TypeVar("Section")
 MOST_HELD = 0.8  # share of the rows that may be kept from training
@@ -55,7 +56,23 @@ class Split:
 class Train:
     """How the model is fitted. What is left out (None) is searched; what is given is kept to."""
 
-    family: Literal["auto", "tabm", "mlp", "linear"] = "auto"  # auto: tries all, keeps what validation prefers
+    # auto tries what is worth it for the kind of data and keeps what validation prefers. Tables: tabm, mlp, linear;
+    # pictures: cnn, cnn2, cnn_lstm, resnet, backbone; texts: linear, fasttext, lstm, transformer, backbone.
+    family: Literal[
+        "auto",
+        "tabm",
+        "mlp",
+        "linear",
+        "cnn",
+        "cnn2",
+        "cnn_lstm",
+        "resnet",
+        "fasttext",
+        "lstm",
+        "transformer",
+        "backbone",
+    ] = "auto"
+    backbone: str = ""  # the folder under backbones/ in the data bucket that holds a frozen network's weights
     optimizer: Literal["adamw", "adam", "momentum", "sgd", "gradient_descent"] = "adamw"
     schedule: Literal["constant", "cosine", "step"] = "constant"
     warmup: float = 0.0  # share of the steps in which the step size rises from nothing
@@ -72,6 +89,15 @@ class Train:
     momentum: float = 0.9  # of the momentum optimizer
     members: int | None = None  # networks in one: the k of tabm; seeds trained together for the others
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How far pictures are changed in training. What is left out (None) is searched; 0 is not at all."""
+
+    affine: float | None = None  # shifts, turns, zooms and shears; 1: as far as 15 degrees and a tenth of the side
+    flip: float | None = None  # chance of a picture to be mirrored left to right
+    mixup: float | None = None  # 1: mixed with another picture by shares up to a half (arXiv 1710.09412)
 
 
 @dataclass(frozen=True)
@@ -107,6 +133,7 @@ class Spec:
     preprocess: Preprocess = field(default_factory=Preprocess)
     split: Split = field(default_factory=Split)
     train: Train = field(default_factory=Train)
+    augment: Augment = field(default_factory=Augment)
     search: Search = field(default_factory=Search)
     decision: Decision = field(default_factory=Decision)
     promote: Promote = field(default_factory=Promote)
@@ -189,6 +216,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.momentum": (0.0, 0.999),
     "train.members": (1, 64),
     "train.seed": (0, 2**31 - 1),
+    "augment.affine": (0.0, 2.0),
+    "augment.flip": (0.0, 1.0),
+    "augment.mixup": (0.0, 1.0),
     "search.configurations": (0, 512),
     "search.folds": (0, 20),
     "decision.false_positive": (0.0, 1e12),
@@ -204,6 +234,8 @@ def _check_ranges(spec: Spec) -> None:
             raise BadSpec(f"[{section}] {key} is {value}.", remedy=f"It lies between {low} and {high}.")
     if 0 < spec.data.size < LEAST_SIDE:
         raise BadSpec(f"[data] size is {spec.data.size}.", remedy=f"It is 0, or {LEAST_SIDE} pixels or more.")
+    if spec.train.backbone and not may_name(spec.train.backbone):
+        raise BadSpec(f"[train] backbone is {spec.train.backbone[:80]!r}.", remedy=RULE)
     if spec.split.validation + spec.split.test > MOST_HELD:
         raise BadSpec(
             f"[split] validation {spec.split.validation} and test {spec.split.test} leave too little to train on.",

@@ -9,6 +9,7 @@ Axes: n rows, k outputs, t steps, p places of a row (pixels, or n-grams and then
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,8 @@ import numpy as np
 from tidemill.training import calibrate
 from tidemill.training.evaluate import Model, Part
 from tidemill.training.explain import Explained, Explainer, Explaining
-from tidemill.training.families import keep
+from tidemill.training.families import keep, pixels
+from tidemill.training.frozen import frozen_of
 from tidemill.training.inputs import Inputs
 from tidemill.training.losses import answer
 
@@ -28,7 +30,13 @@ ORIGINS = {"picture": "the mean training picture", "text": "a text without words
 
 def explaining(model: Model, modality: str) -> Explaining:
     """The explainer, with what parity.json says of it."""
-    return Explaining(explainer(model), {"origin": ORIGINS[modality], "steps": STEPS})
+    origins = dict.fromkeys(origin_of(part, modality) for part in model.parts)
+    return Explaining(explainer(model), {"origin": ", ".join(origins), "steps": STEPS})
+
+
+def origin_of(part: Part, modality: str) -> str:
+    """Where a part's explanations start, in words."""
+    return str(getattr(type(part.kind.net), "ORIGIN", ORIGINS[modality]))
 
 
 def explainer(model: Model) -> Explainer:
@@ -37,33 +45,45 @@ def explainer(model: Model) -> Explainer:
     `target` weighs the outputs: one-hot for a class. Rows are taken one after the other, so that memory does not grow.
     """
 
-    @jax.jit  # traced once, for the export and for the proof
-    def one(x: Inputs, target_k: jax.Array) -> Explained:
-        row = jax.tree.map(lambda array: array[None], x)
-        encoded = [
-            jax.vmap(lambda weights, part=part: part.kind.net.encode(weights, row))(part.weights)
-            for part in model.parts
-        ]
-        origins = [
-            jax.vmap(lambda weights, z, part=part: part.kind.net.origin(weights, z))(part.weights, z)
-            for part, z in zip(model.parts, encoded, strict=True)
-        ]
+    def run(inputs: Inputs, target_nk: jax.Array) -> Explained:
+        exporting = not isinstance(target_nk.shape[0], int)
+        with pixels.exported(exporting):  # else a single row looks as if it were computed here
+            found: Explained = jax.lax.map(lambda row: _one(model, *row), (inputs, target_nk))
+        return found
 
-        def told(share: jax.Array) -> jax.Array:
-            points = [
-                jax.tree.map(lambda a, b: a + share * (b - a), *ends) for ends in zip(origins, encoded, strict=True)
-            ]
-            return _told(model, points) @ target_k
+    return jax.jit(run) if model.frozen else run  # a large net is worth the time of compiling it well
 
-        slopes = _mean_slope(model, origins, encoded, target_k)
-        found = [_gained(part, row, *ends) for part, *ends in zip(model.parts, slopes, origins, encoded, strict=True)]
-        return sum(found[1:], start=found[0]), told(jnp.float32(1)), told(jnp.float32(0))
 
-    return lambda inputs, target_nk: jax.lax.map(lambda row: one(*row), (inputs, target_nk))
+def _one(model: Model, x: Inputs, target_k: jax.Array) -> Explained:
+    """One row explained."""
+    row = jax.tree.map(lambda array: array[None], x)
+    encoded = [_by_member(part, lambda net, weights: net.encode(weights, row)) for part in model.parts]
+    origins = [
+        _by_member(part, lambda net, weights, z: net.origin(weights, z), z)
+        for part, z in zip(model.parts, encoded, strict=True)
+    ]
+
+    def told(points: list[jax.Array]) -> jax.Array:
+        return _told(model, points) @ target_k
+
+    slopes = _mean_slope(model, origins, encoded, target_k)
+    found = [_gained(part, row, *ends) for part, *ends in zip(model.parts, slopes, origins, encoded, strict=True)]
+    return sum(found[1:], start=found[0]), told(encoded), told(origins)
+
+
+def _by_member(part: Part, function: Any, *points: Any) -> Any:
+    """What a function of net and weights gives for every member [m, 1, ...].
+
+    A frozen net's encoding is the same for all of its heads: it stands once [1, ...].
+    """
+    net = part.kind.net
+    if frozen_of(net):
+        return function(net, None, *points)
+    return jax.vmap(partial(function, net))(part.weights, *points)
 
 
 def _told(model: Model, points: list[jax.Array]) -> jax.Array:
-    """The calibrated answer [k] at a point in every part's encoding (leaves [m, 1, ...])."""
+    """The calibrated answer [k] at a point in every part's encoding."""
     shared = [part.share * _answer(part, model, z) for part, z in zip(model.parts, points, strict=True)]
     return calibrate.apply(model.calibration, sum(shared[1:], start=shared[0]))[0]
 
@@ -71,7 +91,11 @@ def _told(model: Model, points: list[jax.Array]) -> jax.Array:
 def _answer(part: Part, model: Model, z: jax.Array) -> jax.Array:
     """What a part answers [1, k] at points of its members."""
     kind = part.kind
-    out_mbk = jax.vmap(lambda weights, z: kind.net.finish(weights, kind.net.enter(weights, z), keep))(part.weights, z)
+
+    def one(weights: Any, z: jax.Array) -> jax.Array:
+        return kind.net.finish(weights, kind.net.enter(weights, z), keep)
+
+    out_mbk = jax.vmap(one, (0, None if frozen_of(kind.net) else 0))(part.weights, z)
     return answer(kind.task, kind.log1p, model.scale, out_mbk, kind.loss)
 
 
@@ -91,6 +115,7 @@ def _mean_slope(model: Model, origins: list[jax.Array], ends: list[jax.Array], t
 
 def _gained(part: Part, x: Inputs, slope: jax.Array, origin: jax.Array, end: jax.Array) -> jax.Array:
     """Slope times way, by place of the row [p], over all members."""
-    gain = jax.tree.map(lambda s, a, b: (s * (b - a)).sum(0), slope, origin, end)
+    gain = jax.tree.map(lambda s, a, b: s * (b - a), slope, origin, end)
+    gain = gain if frozen_of(part.kind.net) else jax.tree.map(lambda leaf: leaf.sum(0), gain)
     found: jax.Array = part.kind.net.by_place(gain, x)[0]
     return found

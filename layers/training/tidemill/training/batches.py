@@ -20,6 +20,7 @@ from tidemill.training.inputs import Inputs
 Array = NDArray[Any]
 
 LOOK = 1024  # rows a validation pass takes at once
+LEAST_LOOK, LOOK_PIXELS = 16, 1 << 20  # fewer of large pictures, whose layers are larger still
 GRAIN = 8  # bucket sizes between a power of two and the next: at most an eighth is padding
 CHUNK_WORK = 5e9  # rows * weights between two looks at stop(): a second or two on two cores
 
@@ -87,10 +88,19 @@ def order(groups: list[Group], epoch: int, size: int, padding: int) -> Array:
     return filled(list(lists), size, padding)
 
 
-def looked(lists: list[Array], padding: int) -> Array:
-    """Row numbers to measure on [g, v], in whole looks."""
+def looked(lists: list[Array], padding: int, most: int = LOOK) -> Array:
+    """Row numbers to measure on [g, v], in whole looks of `most` rows."""
     longest = bucket(max(1, *map(len, lists)))
-    return filled(lists, longest if longest <= LOOK else -(-longest // LOOK) * LOOK, padding)
+    return filled(lists, longest if longest <= most else -(-longest // most) * most, padding)
+
+
+def look_of(x_n: Inputs) -> int:
+    """How many rows of such inputs a pass takes at once."""
+    pixels = max([int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(x_n) if leaf.dtype == np.uint8], default=1)
+    most = LOOK
+    while most > LEAST_LOOK and most * pixels > LOOK_PIXELS:
+        most //= 2
+    return most
 
 
 def filled(lists: list[Array], size: int, padding: int) -> Array:

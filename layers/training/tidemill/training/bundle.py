@@ -113,16 +113,17 @@ def save_card(
     )
 
 
-def close(folder: Path, data: Dataset, spec: Spec, run: Mapping[str, Any]) -> None:
-    """Write the manifest, which makes the folder a bundle."""
+def close(folder: Path, data: Dataset, spec: Spec, run: Mapping[str, Any], **more: str) -> None:
+    """Write the manifest, which makes the folder a bundle; `more` goes into it as it is."""
     named = {"model": data.schema.get("model", ""), "run": "", "dataset": data.schema.get("dataset", ""), **run}
     manifest.write(
         folder,
         "bundle",
         **{name: named.get(name, "") for name in ("model", "run", "dataset", "fingerprint")},
         task=data.schema["task"],
-        **{name: spec.to_json()[name] for name in ("train", "search", "decision") if name in spec.to_json()},
+        **{name: spec.to_json()[name] for name in ("train", "augment", "search", "decision") if name in spec.to_json()},
         code=VERSION,
+        **more,
     )
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tidemill.core.errors import BadSpec
 from tidemill.core.spec import Spec
+from tidemill.training.families import family
 from tidemill.training.losses import resolve_loss
 from tidemill.training.optimizers import FULL_BATCH
 
@@ -24,15 +26,23 @@ FOLDS = 4
 FOLDED_ROWS = 20_000  # below, rows are too few to give some of them to validation alone
 AUTO = {"table": ("linear", "mlp", "tabm"), "picture": ("cnn2",), "text": ("linear", "fasttext")}
 FOLDED = frozenset({"table", "text"})  # what is cut into folds: a net for pictures costs too much to be trained often
+SOLVED = frozenset({"backbone"})  # families that cost so little that folds are cut for them alone, whatever the data
 # Configurations at first (what a family's epoch costs decides), of them those that are trained to the end, and those
 # where each is trained once for every fold.
-TRIED = {"linear": 8, "mlp": 16, "tabm": 6, "cnn": 4, "cnn2": 4, "fasttext": 4, "lstm": 2, "transformer": 2}
-KEPT = {"linear": 2, "mlp": 4, "tabm": 2, "cnn": 1, "cnn2": 1, "fasttext": 2, "lstm": 1, "transformer": 1}
+TRIED = {
+    **{"linear": 8, "mlp": 16, "tabm": 6, "backbone": 4},
+    **{"cnn": 4, "cnn2": 4, "cnn_lstm": 2, "resnet": 2, "fasttext": 4, "lstm": 2, "transformer": 2},
+}
+KEPT = {
+    **{"linear": 2, "mlp": 4, "tabm": 2, "backbone": 1},
+    **{"cnn": 1, "cnn2": 1, "cnn_lstm": 1, "resnet": 1, "fasttext": 2, "lstm": 1, "transformer": 1},
+}
 KEPT_FOLDED = {**KEPT, "mlp": 2, "tabm": 1, "fasttext": 1}
 RUNG_EPOCHS = 8  # after which the rest is given up
 SEARCHED_ROWS = 200_000  # rows * epochs of the first rung: large data tells configurations apart in fewer epochs
 CLIP_NORM = 1.0  # gradients longer than this are shortened, so that one odd batch cannot ruin a member
 SEARCHED = ("learning_rate", "weight_decay", "l1", "dropout", "width")  # settings that the user may fix
+BENT = ("affine", "flip", "mixup")  # those of pictures
 CHECKPOINT_EVERY_S = 30.0  # what an interruption may cost; saving takes milliseconds
 CHECKPOINTS_KEPT = 2
 
@@ -73,16 +83,18 @@ class Config:
 def resolve(spec: Spec, schema: dict[str, Any], *, rows: int, features: Any) -> Config:
     """The configuration for a dataset: what the user set, and defaults by size where the user left the choice.
 
-    `rows` counts training and validation rows. Raises BadSpec for a loss that does not fit the task.
+    `rows` counts training and validation rows. Raises BadSpec for a family that does not fit the kind of data, a
+    backbone that nothing would read, and a loss that does not fit the task.
     """
     train, search, task = spec.train, spec.search, str(schema["task"])
     modality = str(schema.get("modality", "table"))
-    few = rows < FOLDED_ROWS and modality in FOLDED
-    given = ((name, getattr(train, name)) for name in SEARCHED)
+    families = families_of(spec, modality)
+    few = rows < FOLDED_ROWS and (modality in FOLDED or SOLVED.issuperset(families))
+    given = [(name, getattr(train, name)) for name in SEARCHED] + [(name, getattr(spec.augment, name)) for name in BENT]
     return Config(
         modality=modality,
         task=task,
-        families=AUTO[modality] if train.family == "auto" else (train.family,),
+        families=families,
         features=features,
         outputs=1 if task == "regression" else len(schema["labels"]),
         log1p=task == "regression" and bool(schema.get("target_log1p", False)),
@@ -103,6 +115,22 @@ def resolve(spec: Spec, schema: dict[str, Any], *, rows: int, features: Any) -> 
         fixed=tuple((name, value) for name, value in given if value is not None),
         seed=train.seed,
     )
+
+
+def families_of(spec: Spec, modality: str) -> tuple[str, ...]:
+    """The families to try; raises BadSpec where what is asked for does not fit."""
+    name, backbone = spec.train.family, spec.train.backbone
+    if backbone and modality == "table":
+        raise BadSpec(f"[train] backbone is {backbone!r}, and the data are a table.", remedy="Leave it out.")
+    if name == "auto":
+        return (*AUTO[modality], "backbone") if backbone else AUTO[modality]
+    family(name, modality)  # raises BadSpec naming those that fit
+    if (name == "backbone") != bool(backbone):
+        raise BadSpec(
+            f"[train] family is {name!r}, and backbone is {backbone!r}.",
+            remedy="Family 'backbone' needs the name of one (`tidemill backbone list`); besides, only 'auto' reads it.",
+        )
+    return (name,)
 
 
 def batch_size_for(rows: int) -> int:

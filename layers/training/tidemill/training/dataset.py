@@ -5,6 +5,7 @@ Axes: n rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,11 @@ class Dataset:
     test: Split
 
 
-def load(folder: Path, spec: Spec) -> Dataset:
-    """Read a dataset folder and fit its features; raises BadTable where a split is empty."""
+def load(folder: Path, spec: Spec, read: Callable[[Any], Any] = lambda program: program) -> Dataset:
+    """Read a dataset folder and fit its features; raises BadTable where a split is empty.
+
+    `read` adds to the fitted program what a frozen network reads besides.
+    """
     schema = read_schema(folder)
     loaded = {name: load_split(folder, name) for name in ("train", "validation", "test")}
     for name, (_, target, _) in loaded.items():
@@ -53,7 +57,7 @@ def load(folder: Path, spec: Spec) -> Dataset:
             raise BadTable(
                 f"The {name} split has no rows.", code="TOO_FEW_ROWS", remedy="Upload more rows, or change [split]."
             )
-    program = features.fit(loaded["train"][0], schema, spec)
+    program = read(features.fit(loaded["train"][0], schema, spec))
     splits = {name: _split(program, schema["labels"], *parts) for name, parts in loaded.items()}
     return Dataset(folder, schema, program, **splits)
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from tidemill.core.calibration import Calibration
 from tidemill.core.features import Program
 from tidemill.core.metrics import row_losses
-from tidemill.training import calibrate, inputs
+from tidemill.training import calibrate, frozen, inputs
+from tidemill.training.batches import look_of
 from tidemill.training.families import Weights
 from tidemill.training.inputs import Inputs
 from tidemill.training.loop import Kind, predict
-from tidemill.training.losses import Scale
+from tidemill.training.losses import Scale, answer
 from tidemill.training.spread import Spread
 
 Array = NDArray[Any]
@@ -59,6 +60,11 @@ class Model:
         return self.parts[0].kind.task
 
     @property
+    def frozen(self) -> bool:
+        """Whether a part has a frozen net: large, and slow to run."""
+        return any(frozen.frozen_of(part.kind.net) for part in self.parts)
+
+    @property
     def outputs(self) -> int:
         """The width of an answer: classes, or 1."""
         return self.parts[0].kind.net.outputs
@@ -73,13 +79,13 @@ class Model:
         """Calibrated probabilities [b, k] or values [b, 1]; pure, to be compiled, differentiated and exported."""
         return calibrate.apply(self.calibration, self.raw(x_b))
 
-    def answers(self, x_n: Inputs) -> Array:
-        """The same for any number of rows."""
-        return self.calibrated(self.raw_answers(x_n))
+    def answers(self, x_n: Inputs, *, anew: bool = False) -> Array:
+        """The same for any number of rows; `anew` by JAX alone, from the inputs on, as a proof needs it."""
+        return self.calibrated(self.raw_answers(x_n, anew=anew))
 
-    def raw_answers(self, x_n: Inputs) -> Array:
+    def raw_answers(self, x_n: Inputs, *, anew: bool = False) -> Array:
         """`raw` for any number of rows."""
-        shared = [part.share * in_blocks(part.kind, part.weights, self.scale, x_n) for part in self.parts]
+        shared = [part.share * in_blocks(part.kind, part.weights, self.scale, x_n, anew=anew) for part in self.parts]
         total: Array = sum(shared[1:], start=shared[0])
         return total
 
@@ -93,16 +99,30 @@ class Model:
         return row_losses(self.task, y_n, self.answers(x_n))
 
 
-def in_blocks(kind: Kind, weights: Weights, scale: Scale, x_n: Inputs) -> Array:
-    """Answers of members [m, ...] together, for any number of rows: blocks of one shape, full float32 precision."""
-    rows = inputs.count(x_n)
-    filled_n = inputs.filled(x_n, -rows % BLOCK)
+def in_blocks(kind: Kind, weights: Weights, scale: Scale, x_n: Inputs, *, anew: bool = False) -> Array:
+    """Answers of members [m, ...] together, for any number of rows: blocks of one shape, full float32 precision.
+
+    Frozen nets answer from features that are computed once for each row, unless they are to compute them `anew`.
+    """
+    rows, answering, block = inputs.count(x_n), _answers, min(BLOCK, look_of(x_n))
+    if frozen.frozen_of(kind.net) and anew:
+        block = frozen.TOGETHER
+    elif frozen.frozen_of(kind.net):
+        x_n, answering, block = frozen.read(kind.net, x_n), _heads, BLOCK
+    filled_n = inputs.filled(x_n, -rows % block)
     with jax.default_matmul_precision("highest"):
         blocks = [
-            np.asarray(_answers(kind, weights, scale, inputs.taken(filled_n, slice(at, at + BLOCK))))
-            for at in range(0, inputs.count(filled_n), BLOCK)
+            np.asarray(answering(kind, weights, scale, inputs.taken(filled_n, slice(at, at + block))))
+            for at in range(0, inputs.count(filled_n), block)
         ]
     return np.concatenate(blocks)[:rows]
+
+
+@partial(jax.jit, static_argnames=("kind",))
+def _heads(kind: Kind, weights: Weights, scale: Scale, feature_bd: jax.Array) -> jax.Array:
+    """The answer of members [m, ...] that read the features of a frozen net."""
+    out_mbk = jax.vmap(lambda member: frozen.applied(member, feature_bd))(weights)
+    return answer(kind.task, kind.log1p, scale, out_mbk, kind.loss)
 
 
 _answers = partial(jax.jit, static_argnames=("kind",))(predict)

@@ -116,7 +116,7 @@ def targets_of(answer_nk: Array) -> Array:
 
 def explained_in_blocks(explain: Explainer, x_n: Inputs, target_nk: Array) -> Explained:
     """Many rows through a compiled explainer, EXPLAIN_ROWS at a time, in full float32 precision."""
-    step, compiled = EXPLAIN_ROWS, quickly(explain)
+    step, compiled = EXPLAIN_ROWS, explain if hasattr(explain, "lower") else quickly(explain)  # some come compiled
     rows = len(target_nk)
     filled_n, filled_nk = (inputs.filled(some, -rows % step) for some in (x_n, target_nk))
     with jax.default_matmul_precision("highest"):

@@ -14,15 +14,26 @@ from numpy.typing import NDArray
 
 from tidemill.core import decision
 from tidemill.core import outputs as core_outputs
+from tidemill.core.errors import NotFound
 from tidemill.core.evaluation import evaluate
 from tidemill.core.groups import group_report
 from tidemill.core.metrics import baseline_of, row_losses
 from tidemill.core.outputs import Outputs
-from tidemill.core.prepare import load_groups
+from tidemill.core.prepare import load_groups, read_schema
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
-from tidemill.training import attribution, bundle, config, dataset, devices, explain, honest, inputs, parity
+from tidemill.training import (
+    attribution,
+    bundle,
+    config,
+    dataset,
+    devices,
+    explain,
+    honest,
+    inputs,
+    parity,
+)
 from tidemill.training.checkpoint import Interrupted, Keeper
 from tidemill.training.config import Config
 from tidemill.training.dataset import Dataset
@@ -30,6 +41,7 @@ from tidemill.training.dependence import dependence
 from tidemill.training.evaluate import Model, importance
 from tidemill.training.examples import examples_of
 from tidemill.training.explain import Explaining
+from tidemill.training.families import family
 from tidemill.training.search import Pool, Search
 
 __all__ = ["Interrupted", "fit_bundle"]
@@ -65,6 +77,7 @@ def fit_bundle(
     spec: Spec,
     out_dir: Path,
     *,
+    backbone_dir: Path | None = None,
     checkpoint_dir: Path | None = None,
     progress: Report = silent,
     on_checkpoint: Callable[[Path], None] | None = None,
@@ -73,19 +86,22 @@ def fit_bundle(
 ) -> dict[str, Any]:
     """Train on a dataset folder and write the whole bundle; returns metrics.json.
 
-    Raises Interrupted when stop() became true and the state was saved: the same call goes on from there.
+    Raises Interrupted when stop() became true and the state was saved: the same call goes on from there; BadBackbone
+    where `backbone_dir` does not hold what [train] backbone needs.
     `run` names what the bundle belongs to: model, run, dataset, fingerprint.
     """
     stages = Stages(progress)
     devices.use_cores()
     config.use_compilation_cache(None)
     stages.enter("features", "reading the dataset and fitting the features")
-    data = dataset.load(dataset_dir, spec)
+    backbone, read = _backbone(dataset_dir, spec, backbone_dir)
+    data = dataset.load(dataset_dir, spec, read)
     decision.check(spec.decision, data.schema)
     pool, settings = _prepared(data, spec)
     stages.enter("training", f"{len(data.train.y_n):,} rows, {settings.features} features")
-    keeper = _keeper(checkpoint_dir, settings, data, on_checkpoint)
-    found = Search(settings, pool, keeper, progress, stop).run()
+    digest = backbone.digest if backbone else ""
+    keeper = _keeper(checkpoint_dir, settings, data, on_checkpoint, digest)
+    found = Search(settings, pool, keeper, progress, stop, backbone).run()
     model, outputs = honest.complete(found, pool, data, spec)
     stages.enter("evaluating", f"scoring {len(data.test.y_n):,} test rows")
     train_scores = model.answers(data.train.x_n)
@@ -106,7 +122,7 @@ def fit_bundle(
     effects = dependence(model, data, columns, settings.seed) if table else []
     more = {"search": found.record, "groups": groups, "outputs": outputs.to_json(), "dependence": effects}
     bundle.save_card(out_dir, data, spec, report, columns, shown, _told(run, stages), **more)
-    bundle.close(out_dir, data, spec, run or {})
+    bundle.close(out_dir, data, spec, run or {}, **({"backbone": digest} if digest else {}))
     return report
 
 
@@ -115,6 +131,22 @@ def _explaining(model: Model, data: Dataset, train_scores: Array, settings: Conf
     if settings.modality != "table":
         return attribution.explaining(model, settings.modality)
     return explain.explaining(model, explain.background(data.train.x_n, train_scores, settings.seed))
+
+
+def _backbone(dataset_dir: Path, spec: Spec, folder: Path | None) -> tuple[Any, Callable[[Any], Any]]:
+    """What [train] backbone names, checked before anything else is done, and what it adds to the feature program."""
+    modality = str(read_schema(dataset_dir).get("modality", "table"))
+    if "backbone" not in config.families_of(spec, modality):
+        return None, lambda program: program
+    if folder is None:
+        raise NotFound(
+            f"The files of the backbone {spec.train.backbone!r} are not here.",
+            code="UNKNOWN_BACKBONE",
+            remedy="Say in which folder they are, or leave [train] backbone out.",
+        )
+    made: Any = family("backbone", modality)
+    reading = getattr(made, "reading", lambda program, _: program)
+    return made.load(folder), lambda program: reading(program, folder)
 
 
 def _prepared(data: Dataset, spec: Spec) -> tuple[Pool, Config]:
@@ -138,11 +170,15 @@ def folds_of(train: int, hashes_n: Array, folds: int) -> list[tuple[Array, Array
 
 
 def _keeper(
-    folder: Path | None, settings: Config, data: Dataset, on_checkpoint: Callable[[Path], None] | None
+    folder: Path | None,
+    settings: Config,
+    data: Dataset,
+    on_checkpoint: Callable[[Path], None] | None,
+    backbone: str = "",
 ) -> Keeper | None:
     if folder is None:
         return None
-    identity = settings.fingerprint(data.schema.get("dataset"), data.program.to_json(), VERSION)
+    identity = settings.fingerprint(data.schema.get("dataset"), data.program.to_json(), VERSION, backbone)
     told = on_checkpoint or (lambda _: None)
     return Keeper(folder, identity, config.CHECKPOINT_EVERY_S, config.CHECKPOINTS_KEPT, told)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tidemill.core import backbones
 from tidemill.core.errors import Conflict, NotFound, TidemillError
 from tidemill.core.manifest import NAME as MANIFEST
 from tidemill.core.progress import Progress
@@ -137,7 +138,7 @@ def work(
     heart.start()
     folder = Path(tempfile.mkdtemp(prefix="tidemill-job-", dir=environment.get("TIDEMILL_WORK_DIR") or None))
     try:
-        _make(run, registry, artifacts, heart, stop, folder)
+        _make(run, registry, artifacts, heart, stop, folder, environment)
     except Lost:
         log.info("Another job has run %s; stopping.", run_id)
         return DONE
@@ -175,7 +176,15 @@ def _take(model: str, run_id: str, registry: Registry, environment: Mapping[str,
     return run
 
 
-def _make(run: Item, registry: Registry, artifacts: Storage, heart: Heart, stop: threading.Event, folder: Path) -> None:
+def _make(
+    run: Item,
+    registry: Registry,
+    artifacts: Storage,
+    heart: Heart,
+    stop: threading.Event,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> None:
     model, run_id = run["model"], run["run"]
     existing = registry.version_of(model, run["fingerprint"])
     if existing is not None:
@@ -186,7 +195,8 @@ def _make(run: Item, registry: Registry, artifacts: Storage, heart: Heart, stop:
     if artifacts.read_json_or_none(prefix + MANIFEST) is not None:
         artifacts.read_folder(prefix, bundle)
     else:
-        _train(run, artifacts, heart, stop, folder, bundle)
+        backbone = _fetch_backbone(run, artifacts, heart, folder, environment)
+        _train(run, artifacts, heart, stop, folder, bundle, backbone)
         heart.report(Progress("storing", message="writing the bundle"))
         artifacts.write_folder(bundle, prefix)
     heart.report(Progress("registering"))
@@ -197,7 +207,27 @@ def _make(run: Item, registry: Registry, artifacts: Storage, heart: Heart, stop:
     log.info("Run %s is version %d of %s.", run_id, number, model)
 
 
-def _train(run: Item, artifacts: Storage, heart: Heart, stop: threading.Event, folder: Path, bundle: Path) -> None:
+def _fetch_backbone(
+    run: Item, artifacts: Storage, heart: Heart, folder: Path, environment: Mapping[str, str]
+) -> Path | None:
+    """The folder with the backbone that the run's specification names; raises NotFound (UNKNOWN_BACKBONE)."""
+    name = Spec.from_json(run["spec"]).train.backbone
+    if not name:
+        return None
+    heart.report(Progress("reading", message=f"reading the backbone {name}"))
+    data = Storage(environment.get("TIDEMILL_DATA_BUCKET", ""), artifacts.client)
+    return backbones.fetch(data, name, folder / "backbone")
+
+
+def _train(
+    run: Item,
+    artifacts: Storage,
+    heart: Heart,
+    stop: threading.Event,
+    folder: Path,
+    bundle: Path,
+    backbone: Path | None,
+) -> None:
     from tidemill.training.fit import fit_bundle
 
     heart.report(Progress("reading", message="reading the dataset"))
@@ -219,6 +249,7 @@ def _train(run: Item, artifacts: Storage, heart: Heart, stop: threading.Event, f
         dataset,
         Spec.from_json(run["spec"]),
         bundle,
+        backbone_dir=backbone,
         checkpoint_dir=checkpoints,
         progress=progress,
         on_checkpoint=keep,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tidemill.training import batches
 from tidemill.training.augment import beside
-from tidemill.training.batches import LOOK, Group, Plan, Rows
+from tidemill.training.batches import Group, Plan, Rows, look_of
 from tidemill.training.devices import Placement
 from tidemill.training.dropout import dropper, fold
 from tidemill.training.families import Drop, Net, Weights, keep
@@ -109,7 +109,7 @@ def train(
         setattr(state, tree, placement.members(getattr(state, tree)))
     knobs_c, rows, scale = (placement.everywhere(tree) for tree in (knobs_c, ground.rows, ground.scale))
     ground = replace(ground, rows=rows, scale=scale)
-    held_gv = batches.looked([group.held for group in ground.groups], ground.padding)
+    held_gv = batches.looked([group.held for group in ground.groups], ground.padding, look_of(rows.x_n))
     most = held_gv.shape[1]
     seen_gv = batches.filled([group.train[:most] for group in ground.groups], most, ground.padding)
     while not state.done(pace) and state.epoch < (until or pace.epochs):
@@ -274,8 +274,8 @@ def predict(kind: Kind, weights: Weights, scale: Scale, x_b: jax.Array) -> jax.A
 def look(
     kind: Kind, average: Weights, rows: Rows, scale: Scale, seen_gv: jax.Array, held_gv: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What is watched [g, c] on rows of training and on held ones, weighed alike, in looks of LOOK rows at most."""
-    size = min(LOOK, held_gv.shape[1])
+    """What is watched [g, c] on rows of training and on held ones, weighed alike, some rows at a time."""
+    size = min(look_of(rows.x_n), held_gv.shape[1])
 
     def losses(members: Weights, at_v: jax.Array) -> jax.Array:
         def part(at: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import TidemillError
 from tidemill.core.progress import Progress, Report, silent
-from tidemill.training import batches, blend, inputs, losses
-from tidemill.training.batches import Group
+from tidemill.training import batches, blend, frozen, inputs, losses
+from tidemill.training.batches import Group, Rows
 from tidemill.training.checkpoint import Interrupted, Keeper, Saved, named, restored
 from tidemill.training.config import Config
 from tidemill.training.evaluate import Part, in_blocks
@@ -28,7 +29,7 @@ from tidemill.training.families import family
 from tidemill.training.inputs import Inputs
 from tidemill.training.loop import TREES, Field, Kind, Pace, State, start, train
 from tidemill.training.losses import Scale
-from tidemill.training.trials import BLENDED, KEPT_ON, Trial, kept_of, knobs_of, trials_of
+from tidemill.training.trials import BLENDED, KEPT_ON, Trial, kept_of, knobs_of, trials_of, winner
 
 Array = NDArray[Any]
 COPIES = 4  # small nets from different seeds, where no folds make several of each configuration
@@ -80,6 +81,7 @@ class Search:
     keeper: Keeper | None = None
     report: Report = silent
     stop: Callable[[], bool] = lambda: False
+    backbone: Any = None  # what the family of that name has loaded
     trials: dict[str, list[Trial]] = field(default_factory=dict)
     lines: dict[str, Line] = field(default_factory=dict)
     chunks: int = 0  # trained so far; numbers the checkpoints
@@ -92,7 +94,6 @@ class Search:
         """Train all families, blend; raises Interrupted once `stop` is true, and DIVERGED where nothing learned."""
         self.scale = losses.scale_of(self.pool.y_n, log1p=self.config.log1p)
         self.weight_n = self._row_weights()
-        self.rows = batches.on_device(self.pool.x_n, self.pool.y_n, self.weight_n)
         self._resume()
         for name in self.config.families:
             self._search(name)
@@ -123,6 +124,7 @@ class Search:
             return
         trials = self.trials[name] = trials_of(family(name, self.config.modality), self.config, len(self.pool.y_n))
         groups, keep = self._groups(name), self._kept(name)
+        self._compute(name)
         first = [self._solved(name, solve, trial, groups[0]) for trial in trials]
         alive = sorted(int(at) for at in np.argsort([loss for _, loss in first], kind="stable")[:keep])
         rest = [[self._solved(name, solve, trials[at], group) for at in alive] for group in groups[1:]]
@@ -143,13 +145,22 @@ class Search:
             raise Interrupted(self.save(), f"{trial.id}")
         config, pool = self.config, self.pool
         settings = {**trial.settings, "slots": config.features[0]}
-        target_nk, rows = self._targets()[group.train], inputs.taken(pool.x_n, group.train)
+        rows = frozen.read(self._kind(name).net, inputs.taken(pool.x_n, group.train))
+        target_nk = self._targets()[group.train]
         weights = solve(rows, target_nk, self.weight_n[group.train], settings, config.task != "regression")
         self.report(Progress("training", self.share, 100, f"{trial.id} solved on {len(group.train):,} rows"))
         member = jax.tree.map(lambda leaf: leaf[None], weights)
         answer_nk = in_blocks(self._kind(name), member, self.scale, inputs.taken(pool.x_n, group.held))
         held = pool.y_n[group.held], answer_nk, config.loss, self.weight_n[group.held]
         return weights, blend.loss_of(config.task, *held)
+
+    def _compute(self, name: str) -> None:
+        """Features of all rows, where the family has a frozen net: the part that takes long, so told of and stopped."""
+        net, rows = self._kind(name).net, inputs.count(self.pool.x_n)
+        for done in frozen.fill(net, self.pool.x_n):
+            if self.stop():
+                raise Interrupted(self.save(), f"row {done:,} of {name}")
+            self.report(Progress("training", self.share, 100, f"{name}: features of {done:,} of {rows:,} rows"))
 
     def _targets(self) -> Array:
         """Classes as one-hot [n, k], or standardised values [n, 1]."""
@@ -230,6 +241,8 @@ class Search:
 
     def _seen(self, name: str) -> list[Any]:
         """What the family finds in the training rows of every group, whose held rows it does not see."""
+        if hasattr(family(name, self.config.modality), "frozen"):
+            return [self.backbone] * len(self._groups(name))
         if name not in self.looks:
             pool, outputs, look = self.pool, self.config.outputs, family(name, self.config.modality).look
             like = look(pool.x_n, None, outputs)
@@ -253,6 +266,11 @@ class Search:
             Group(held_out[0], held_out[1], (self.config.seed, at, turn))
             for turn, held_out in enumerate(held_out for held_out in folds for _ in range(copies))
         ]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """All rows on the device, for what is trained by steps."""
+        return batches.on_device(self.pool.x_n, self.pool.y_n, self.weight_n)
 
     def _row_weights(self) -> Array:
         if self.config.task == "regression":
@@ -309,7 +327,7 @@ class Search:
         return {
             "format": 1,
             "score": f"validation {losses.watched(self.config.task, self.config.loss)}",
-            "winner": _winner(made, alone, together, len(trials), len(self.pool.held_n)),
+            "winner": winner(made, alone, together, len(trials), len(self.pool.held_n)),
             "folds": len(self.pool.folds),
             "loss": float(f"{together:.7g}"),
             "trials": [trial.json() for trial in trials],
@@ -378,17 +396,3 @@ def narrowed(state: State, stay: list[int]) -> State:
 
 def _only(alone: list[float]) -> list[float]:
     return [float(place == int(np.argmin(alone))) for place in range(len(alone))]
-
-
-def _winner(made: list[Trial], alone: list[float], together: float, tried: int, rows: int) -> str:
-    """Why these parts answer, in a sentence."""
-    chosen = [trial for trial in made if trial.share]
-    best = made[int(np.argmin(alone))]
-    where = f"on {rows:,} rows they had not trained on"
-    if len(chosen) == 1:
-        return f"{best.id} alone: of {tried} configurations it has the lowest loss ({min(alone):.4g}) {where}."
-    names = ", ".join(f"{trial.id} ({trial.share:.0%})" for trial in sorted(chosen, key=lambda trial: -trial.share))
-    return (
-        f"An average of {names}: its loss is {together:.4g} {where}, "
-        f"{1 - together / min(alone):.1%} below that of the best of {tried} configurations alone, {best.id}."
-    )

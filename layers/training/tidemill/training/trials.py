@@ -58,7 +58,8 @@ def trials_of(family: Family, config: Config, rows: int) -> list[Trial]:
     wanted = config.configurations or TRIED[family.NAME]
     found: list[dict[str, float]] = []
     for settings in family.trials(config.task, rows):
-        chosen = {**settings, "learning_rate": settings["learning_rate"] * faster, **fixed}
+        kept_to = {name: value for name, value in fixed.items() if name in settings}
+        chosen = {**settings, "learning_rate": settings["learning_rate"] * faster, **kept_to}
         if chosen not in found:
             found.append(chosen)
     return [Trial(f"{family.NAME}-{at + 1}", family.NAME, settings) for at, settings in enumerate(found[:wanted])]
@@ -79,6 +80,20 @@ def knobs_of(trials: list[Trial], momentum: float) -> Knobs:
     bend = Bend(*(values(name) for name in Bend._fields)) if "affine" in trials[0].settings else None
     return Knobs(*(values(name) for name in ("learning_rate", "weight_decay", "l1", "dropout")), *every)._replace(
         bend=bend
+    )
+
+
+def winner(made: list[Trial], alone: list[float], together: float, tried: int, rows: int) -> str:
+    """Why these parts answer, in a sentence."""
+    chosen = [trial for trial in made if trial.share]
+    best = made[int(np.argmin(alone))]
+    where = f"on {rows:,} rows they had not trained on"
+    if len(chosen) == 1:
+        return f"{best.id} alone: of {tried} configurations it has the lowest loss ({min(alone):.4g}) {where}."
+    names = ", ".join(f"{trial.id} ({trial.share:.0%})" for trial in sorted(chosen, key=lambda trial: -trial.share))
+    return (
+        f"An average of {names}: its loss is {together:.4g} {where}, "
+        f"{1 - together / min(alone):.1%} below that of the best of {tried} configurations alone, {best.id}."
     )
 
 

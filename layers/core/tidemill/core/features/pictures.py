@@ -33,6 +33,7 @@ MODALITY = "picture"
 COLUMN = "picture"
 GREY, COLOUR = 1, 3
 SMALL = 64  # pixels up to which pictures are looked at as they are
+BACKBONE = 224  # pixels of a side that frozen networks were trained with, in colour
 MIDDLE = 96  # pixels of a side for larger ones: a tenth of the work of 224, which [data] size = 224 asks for
 LEAST = 8  # pixels below which convolutions with pooling have nothing left
 
@@ -119,7 +120,8 @@ def fit(columns: Mapping[str, Array], schema: dict[str, Any], spec: Spec) -> Pic
     """The program for training pictures; their order makes no difference.
 
     Pictures of one size up to 64 pixels are left as they are; small ones of several sizes get the median of their
-    longer sides; larger ones 96. A size in the specification wins. Grey where all are grey.
+    longer sides; larger ones 96; a frozen network gets what it was trained with. A size in the specification wins.
+    Grey where all are grey and no frozen network wants colours.
     """
     pictures = columns.get(COLUMN)
     if pictures is None or not len(pictures):
@@ -127,8 +129,9 @@ def fit(columns: Mapping[str, Array], schema: dict[str, Any], spec: Spec) -> Pic
     seen = [glance(data) for data in pictures]
     ignored = tuple(item["name"] for item in schema["columns"] if item["role"] != "feature")
     grey = all(is_grey for _, _, is_grey in seen)
-    size = (spec.data.size,) * 2 if spec.data.size else size_for({(height, width) for height, width, _ in seen}, seen)
-    return PictureProgram((size[0], size[1]), GREY if grey else COLOUR, ignored)
+    side = spec.data.size or (BACKBONE if spec.train.backbone else 0)
+    size = (side, side) if side else size_for({(height, width) for height, width, _ in seen}, seen)
+    return PictureProgram(size, GREY if grey and not spec.train.backbone else COLOUR, ignored)
 
 
 def size_for(sizes: set[tuple[int, int]], seen: Sequence[tuple[int, int, bool]]) -> tuple[int, int]:

@@ -33,14 +33,17 @@ class UploadRequest(Request):
             "example": {"model": "income", "filename": "adult.csv", "spec": '[data]\ntarget = "income"\n'}
         }
     )
-    model: str = Field(description="The model to make or to train anew: lower-case letters, digits, hyphens.")
+    model: str = Field(
+        description="The model to make or to train anew: lower-case letters, digits, hyphens. For a backbone its name."
+    )
     filename: str = Field(description="The name of the file, without a folder.")
     size_bytes: int | None = Field(None, ge=1, description="The size of the file, refused early when too large.")
     spec: str | None = Field(None, max_length=65_536, description="The text of a tidemill.toml, checked at once.")
-    purpose: Literal["train", "predict"] = Field(
+    purpose: Literal["train", "predict", "backbone"] = Field(
         "train",
         description="train: a data set, whose arrival starts a run. predict: a picture or text too large to be "
-        'sent in a request; name its key in {"rows": [{"key": KEY}]} within a day.',
+        'sent in a request; name its key in {"rows": [{"key": KEY}]} within a day. backbone: model.safetensors or '
+        "vocab.txt of a frozen network, which [train] backbone may name.",
     )
 
 
@@ -53,6 +56,28 @@ class Upload(Shown):
     fields: dict[str, str]
     expires: str = Field(description="The form is of no use after this time (ISO 8601, UTC).")
     max_bytes: int
+
+
+class BackboneFile(Shown):
+    """A file of a backbone."""
+
+    name: str
+    size_bytes: int
+
+
+class Backbone(Shown):
+    """A frozen network that [train] backbone may name."""
+
+    name: str
+    files: list[BackboneFile]
+    size_bytes: int
+    added: str = Field(description="When the newest of its files came (ISO 8601, UTC).")
+
+
+class Backbones(Shown):
+    """Every backbone."""
+
+    backbones: list[Backbone]
 
 
 class RowsRequest(Request):

@@ -14,12 +14,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from tidemill.core import decision
+from tidemill.core.backbones import check as check_backbone
 from tidemill.core.errors import BadRequest, BadSpec, TooLarge
 from tidemill.core.keys import Role
 from tidemill.core.limits import limit
 from tidemill.core.names import check_model
 from tidemill.core.spec import Spec
-from tidemill.serving.app import shapes
+from tidemill.serving.app import backbones, shapes
 from tidemill.serving.app.access import PREDICT, require
 from tidemill.serving.app.world import World
 from tidemill.serving.inbox import FOLDER as INBOX
@@ -53,11 +54,15 @@ def routes(world: World) -> APIRouter:
 
     @router.post("/uploads", status_code=201, response_model=shapes.Upload, openapi_extra=PREDICT)
     def create_upload(body: shapes.UploadRequest, request: Request) -> JSONResponse:
-        """Get a presigned form to send one file with: a data set, or a picture or text to be predicted.
+        """Get a presigned form to send one file with: a data set, a picture or text to be predicted, or a backbone's.
 
-        The arrival of a data set starts a run; that takes an operate key. A file sent with `purpose` predict waits a
+        The arrival of a data set starts a run; that and a backbone take an operate key. A file sent with `purpose` predict waits a
         day for a request that names its key.
         """
+        if body.purpose == "backbone":
+            require(request, "operate")
+            folder = backbones.folder_of(world, body)
+            return JSONResponse(presign(world, folder, body.filename, limit("backbone")), 201)
         purpose = PURPOSES[body.purpose]
         require(request, purpose.role)
         _check(world, body, purpose)
@@ -133,7 +138,10 @@ def new_upload(now_ms: int | None = None) -> str:
 def _write_spec(world: World, folder: str, text: str) -> None:
     """Check a specification and lay it beside the place of the file, before the file can come."""
     try:
-        decision.check(Spec.from_toml(text).decision)
+        spec = Spec.from_toml(text)
+        decision.check(spec.decision)
     except RecursionError:
         raise BadSpec("tidemill.toml is nested too deeply.", remedy="It needs one level of tables only.") from None
+    if spec.train.backbone:
+        check_backbone(world.data, spec.train.backbone)
     world.data.write_bytes(f"{folder}/{SPEC_NAME}", text.encode(), "application/toml")

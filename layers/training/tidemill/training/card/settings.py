@@ -23,7 +23,8 @@ MEANING = {
     "split.validation": "share of rows that decides when training stops",
     "split.test": "share of rows kept untouched for the scores",
     "split.seed": "which division of the same rows it is",
-    "train.family": "kind of model (auto: all are tried, validation chooses)",
+    "train.family": "kind of model (auto: those that suit the data are tried, validation chooses)",
+    "train.backbone": "frozen network whose features are learned from (empty: none)",
     "train.optimizer": "rule that turns slopes into steps",
     "train.schedule": "how the step size falls from beginning to end",
     "train.warmup": "share of the steps in which the step size rises from nothing",
@@ -40,6 +41,9 @@ MEANING = {
     "train.momentum": "share of the last step that the momentum optimizer goes on with",
     "train.members": "networks in one, averaged (tabm: they share most weights; else: other seeds)",
     "train.seed": "start of every random choice",
+    "augment.affine": "how far training pictures are shifted, turned, zoomed and sheared (0: not at all)",
+    "augment.flip": "chance of a training picture to be mirrored left to right",
+    "augment.mixup": "how far training pictures are mixed with each other (0: not at all)",
     "search.configurations": "settings tried at first (0: by the number of rows; 1: the defaults alone)",
     "search.folds": "parts of the rows, each left out once (0: by the number of rows; 1: the validation split)",
     "search.blend": "several models averaged where validation prefers it",
@@ -70,4 +74,4 @@ def told(section: str, value: Any) -> Any:
     """A value as the card shows it: what is left out is searched in training, and not given anywhere else."""
     if value is not None:
         return value
-    return "searched" if section == "train" else "not given"
+    return "searched" if section in ("train", "augment") else "not given"

@@ -14,10 +14,10 @@ import onnxruntime
 Model: TypeAlias = bytes | str | Path | onnx.ModelProto
 
 
-def session(model: Model) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session with one thread."""
+def session(model: Model, threads: int = 1) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session, with one thread where not told otherwise."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     if isinstance(model, onnx.ModelProto):
         model = model.SerializeToString()

@@ -58,7 +58,14 @@ class Net(Protocol):
 
 
 class Family(Protocol):
-    """What a module of this folder holds."""
+    """What a module of this folder holds.
+
+    A convex family has `solve(x, target_nk, weight_n, settings, classes) -> weights` besides, and is not trained by
+    steps. A family of frozen nets has, too, `frozen(net, x) -> features [n, d]`: then `solve` gets features for x, its
+    weights are a `kernel` and a `bias` on them, and `encode`, `origin` and `enter` read no weights. Its `load(folder)`
+    reads what people bring, with a `digest`, or raises BadBackbone; that is `seen` of its `net`. Where the net reads
+    more than others do, `reading(program, folder)` adds it to the feature program.
+    """
 
     NAME: str
     DESCRIPTION: str  # one line, for the card
@@ -80,8 +87,14 @@ class Family(Protocol):
 # modality -> name -> module; imported when asked for, so that a family costs nothing where it is not used
 MODALITIES = {
     "table": {"tabm": "tabm", "mlp": "mlp", "linear": "linear"},
-    "picture": {"cnn2": "cnn2", "cnn": "cnn"},
-    "text": {"linear": "ngrams", "fasttext": "fasttext", "lstm": "lstm", "transformer": "transformer"},
+    "picture": {
+        **{"cnn2": "cnn2", "cnn": "cnn", "cnn_lstm": "cnn_lstm", "resnet": "resnet"},
+        "backbone": "efficientnet",
+    },
+    "text": {
+        **{"linear": "ngrams", "fasttext": "fasttext", "lstm": "lstm", "transformer": "transformer"},
+        "backbone": "minilm",
+    },
 }
 FAMILIES = MODALITIES["table"]
 

@@ -18,7 +18,7 @@ trials = picture.trials
 
 def net(features: Any, outputs: int, seen: Any, members: int | None = None, width: int | None = None) -> picture.Cnn:
     """The architecture for these sizes."""
-    side, filters = max(features[:2]) // 2 ** len(FILTERS), list(FILTERS)
+    side, filters = max(picture.smaller(tuple(features))[:2]) // 2 ** len(FILTERS), list(FILTERS)
     while side > SMALL:
         filters.append(FILTERS[-1])
         side //= 2

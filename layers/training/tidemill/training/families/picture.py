@@ -1,4 +1,4 @@
-"""What the networks for pictures share: convolutions with pooling, a hidden layer, and what is tried of them.
+"""What the networks for pictures share: how pixels come in, the mean picture, and what is tried of them.
 
 Axes: n rows, b batch rows, h height, w width, c channels, k outputs, d units.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,32 +20,30 @@ from tidemill.training.families import Drop, Weights, grid, modules, pixels
 from tidemill.training.families.pixels import Shape, convolved, pooled
 
 LOOKED = 1_000  # pictures summed at a time
-
-
-class Layers(nnx.Module):  # type: ignore[misc]
-    """The layers as Flax sees them."""
-
-    def __init__(self, shape: Shape, outputs: int, filters: tuple[int, ...], hidden: int, rngs: nnx.Rngs) -> None:
-        height, width, channels = shape
-        self.convolutions = nnx.List([nnx.Conv(a, b, (3, 3), rngs=rngs) for a, b in pairwise((channels, *filters))])
-        pools = 2 ** len(filters)
-        self.dense = nnx.Linear((height // pools) * (width // pools) * filters[-1], hidden, rngs=rngs)
-        self.out = nnx.Linear(hidden, outputs, rngs=rngs)
-        self.mean = nnx.Param(jnp.zeros(shape))  # of the training pictures: constant, nothing pulls on it
+LARGE = 128  # pixels a side: larger pictures are seen at a half, a third ... of their size by all but resnet
 
 
 @dataclass(frozen=True)
-class Cnn:
-    """The sizes; the smallest side holds out as many poolings as there are convolutions."""
+class Pictures:
+    """The sizes of a network, and everything about it but its layers."""
 
     features: Shape
     outputs: int
-    filters: tuple[int, ...]
-    hidden: int
+
+    KIND: ClassVar[Any] = None  # the layers as a Flax module, made of `sizes`
+
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        """What the layers are made of."""
+        return self.features, self.outputs
+
+    def layers(self, weights: Weights) -> Any:
+        """The module with these weights."""
+        return modules.with_weights(weights, self.KIND, *self.sizes)
 
     def init(self, rng: np.random.Generator, width: int, seen: Any) -> Weights:
         """Normal by He; biases zero; the mean picture as it was seen."""
-        weights = pixels.drawn(modules.blank(Layers, *self._sizes), rng)
+        weights = pixels.drawn(modules.blank(self.KIND, *self.sizes), rng)
         return {**weights, "mean": np.asarray(seen, np.float32)}
 
     def decayed(self, weights: Weights) -> Any:
@@ -72,19 +70,68 @@ class Cnn:
         """Nothing is affine but the first convolution, which stays with its bend."""
         return encoded
 
+
+class Layers(nnx.Module):  # type: ignore[misc]
+    """Convolutions and two layers, as Flax sees them."""
+
+    def __init__(self, shape: Shape, outputs: int, filters: tuple[int, ...], hidden: int, rngs: nnx.Rngs) -> None:
+        height, width, channels = smaller(shape)
+        self.convolutions = nnx.List([nnx.Conv(a, b, (3, 3), rngs=rngs) for a, b in pairwise((channels, *filters))])
+        pools = 2 ** len(filters)
+        self.dense = nnx.Linear((height // pools) * (width // pools) * filters[-1], hidden, rngs=rngs)
+        self.out = nnx.Linear(hidden, outputs, rngs=rngs)
+        self.mean = nnx.Param(jnp.zeros(shape))  # of the training pictures: constant, nothing pulls on it
+
+
+@dataclass(frozen=True)
+class Cnn(Pictures):
+    """Convolutions, each with pooling, and a hidden layer; the smallest side holds out as many poolings."""
+
+    filters: tuple[int, ...]
+    hidden: int
+
+    KIND: ClassVar[Any] = Layers
+
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        """What the layers are made of."""
+        return self.features, self.outputs, self.filters, self.hidden
+
     def finish(self, weights: Weights, entered: jax.Array, drop: Drop) -> jax.Array:
         """Outputs [b, k]."""
-        layers = modules.with_weights(weights, Layers, *self._sizes)
-        z_bhwc = entered
-        for layer in layers.convolutions:
-            z_bhwc = nnx.relu(pooled(convolved(layer, z_bhwc)))
+        layers = self.layers(weights)
+        z_bhwc = stacked(layers.convolutions, shrunk(entered))
         z_bd = drop(z_bhwc.reshape(z_bhwc.shape[0], -1))
         out_bk: jax.Array = layers.out(drop(nnx.relu(layers.dense(z_bd))))
         return out_bk
 
-    @property
-    def _sizes(self) -> tuple[Any, ...]:
-        return self.features, self.outputs, self.filters, self.hidden
+
+def stacked(convolutions: Any, x_bhwc: jax.Array) -> jax.Array:
+    """Convolutions after each other, each with pooling and a bend."""
+    for layer in convolutions:
+        x_bhwc = nnx.relu(pooled(convolved(layer, x_bhwc)))
+    return x_bhwc
+
+
+def shrinks(shape: Shape) -> int:
+    """How many pixels of a side become one, so that a small net is not kept busy with what it cannot use."""
+    return -(-max(shape[:2]) // LARGE)
+
+
+def smaller(shape: Shape) -> Shape:
+    """A picture's axes as small nets see it."""
+    size = shrinks(shape)
+    return shape[0] // size, shape[1] // size, shape[2]
+
+
+def shrunk(x_bhwc: jax.Array) -> jax.Array:
+    """Pictures as small nets see them: means of squares; a row or column too many is left out."""
+    shape: Any = x_bhwc.shape
+    size, (height, width, channels) = shrinks(shape[1:]), smaller(shape[1:])
+    if size == 1:
+        return x_bhwc
+    cut = x_bhwc[:, : height * size, : width * size].reshape(shape[0], height, size, width, size, channels)
+    return cut.mean((2, 4))
 
 
 def look(x_nhwc: NDArray[Any], y_n: NDArray[Any] | None, classes: int, like: Any = None) -> NDArray[Any]:

@@ -9,6 +9,9 @@ Axes: b batch rows, h height, w width, c channels, o output channels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -19,6 +22,7 @@ from flax import nnx
 from tidemill.training.families import Weights
 
 Shape = tuple[int, int, int]  # of a picture: h, w, c
+EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
 MIDDLE, HALF = 127.5, 63.75  # pixels are 0 to 255; what nets see is about -2 to 2
 
 
@@ -30,8 +34,8 @@ def seen(x_bhwc: Any) -> Any:
 def convolved(layer: nnx.Conv, x_bhwc: jax.Array, stride: int = 1) -> jax.Array:
     """A convolution that keeps the size (over the stride), with its bias."""
     kernel = layer.kernel[...]
-    if stride == 1 and _in_training_on_cpu(x_bhwc):
-        out = _shifted(kernel, x_bhwc)
+    if on_cpu(x_bhwc):
+        out = _shifted(kernel, x_bhwc, stride)
     else:
         layout = ("NHWC", "HWIO", "NHWC")
         out = jax.lax.conv_general_dilated(x_bhwc, kernel, (stride, stride), "SAME", dimension_numbers=layout)
@@ -58,15 +62,33 @@ def drawn(weights: Weights, rng: np.random.Generator, gain: float = 2.0) -> Weig
     return jax.tree_util.tree_map_with_path(leaf, weights)
 
 
-def _in_training_on_cpu(x: jax.Array) -> bool:
-    """An exported graph has a batch of any size, which is no int."""
-    return isinstance(x.shape[0], int) and jax.default_backend() == "cpu"
+@contextmanager
+def exported(exporting: bool) -> Iterator[None]:
+    """While a graph is made whose batch has a size that is known, such as one row in a loop."""
+    token = EXPORTING.set(exporting)
+    try:
+        yield
+    finally:
+        EXPORTING.reset(token)
 
 
-def _shifted(kernel_xyco: jax.Array, x_bhwc: jax.Array) -> jax.Array:
+def on_cpu(x: jax.Array) -> bool:
+    """Whether what is traced will run here on a processor: an exported graph has a batch of any size, no int."""
+    return not EXPORTING.get() and isinstance(x.shape[0], int) and jax.default_backend() == "cpu"
+
+
+def same(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
+    """How long a side is after a convolution that keeps it (over the stride), and what is added before and behind."""
+    made = -(-size // stride)
+    added = max(0, (made - 1) * stride + kernel - size)
+    return made, added // 2, added - added // 2
+
+
+def _shifted(kernel_yxco: jax.Array, x_bhwc: jax.Array, stride: int) -> jax.Array:
     """The convolution as one product: every pixel beside its neighbours, times the kernel laid flat."""
-    tall, wide, channels, outputs = kernel_xyco.shape
-    _, height, width, _ = x_bhwc.shape
-    around = jnp.pad(x_bhwc, ((0, 0), ((tall - 1) // 2, tall // 2), ((wide - 1) // 2, wide // 2), (0, 0)))
-    copies = [around[:, y : y + height, x : x + width] for y in range(tall) for x in range(wide)]
-    return jnp.concatenate(copies, -1) @ kernel_xyco.reshape(tall * wide * channels, outputs)
+    tall, wide, channels, outputs = kernel_yxco.shape
+    (height, *rows), (width, *columns) = same(x_bhwc.shape[1], tall, stride), same(x_bhwc.shape[2], wide, stride)
+    around = jnp.pad(x_bhwc, ((0, 0), (rows[0], rows[1]), (columns[0], columns[1]), (0, 0)))
+    last = [stride * (size - 1) + 1 for size in (height, width)]
+    copies = [around[:, y : y + last[0] : stride, x : x + last[1] : stride] for y in range(tall) for x in range(wide)]
+    return jnp.concatenate(copies, -1) @ kernel_yxco.reshape(tall * wide * channels, outputs)
