@@ -56,8 +56,8 @@ def routes(world: World) -> APIRouter:
     def create_upload(body: shapes.UploadRequest, request: Request) -> JSONResponse:
         """Get a presigned form to send one file with: a data set, a picture or text to be predicted, or a backbone's.
 
-        The arrival of a data set starts a run; that and a backbone take an operate key. A file sent with `purpose` predict waits a
-        day for a request that names its key.
+        The arrival of a data set starts a run; that and a backbone take an operate key. A file sent with `purpose`
+        predict waits a day for a request that names its key.
         """
         if body.purpose == "backbone":
             require(request, "operate")
