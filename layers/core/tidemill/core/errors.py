@@ -61,6 +61,12 @@ class BadSpec(TidemillError):
     code, status, title = "BAD_SPEC", 422, "The specification cannot be followed"
 
 
+class BadBackbone(TidemillError):
+    """Weights of a frozen network that cannot be read, or are of another network."""
+
+    code, status, title = "BAD_BACKBONE", 422, "The backbone cannot be used"
+
+
 class SchemaMismatch(TidemillError):
     """Rows that do not fit the columns the model was trained on."""
 
