@@ -38,7 +38,7 @@ LIBRARIES: dict[str, set[str]] = {
             "safetensors",
             "jinja2",
         },
-        *{"ml_dtypes", "matplotlib", "markupsafe"},
+        *{"ml_dtypes", "matplotlib", "markupsafe", "scipy"},
     },
     "functions": {"aws_lambda_powertools", "mangum", "boto3"},
 }

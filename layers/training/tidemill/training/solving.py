@@ -1,4 +1,4 @@
-"""Convex models on sparse inputs, solved instead of trained by steps: L-BFGS (Liu and Nocedal 1989) from SciPy.
+"""Convex models, solved instead of trained by steps, on sparse or dense inputs: SciPy's L-BFGS (Liu and Nocedal 1989).
 
 What is minimised is the mean loss over the rows by their weights, plus strength / 2 times the sum of squared weights
 (not of the biases): softmax cross entropy for classes, squared error of the standardised target for numbers.
@@ -16,6 +16,7 @@ from scipy import optimize, sparse, special
 
 Array = NDArray[Any]
 ROUNDS = 200
+SMALLEST = 1e-6  # deviation, of a column's largest value: below it is rounding
 ENOUGH = 1e-5  # of the gradient's largest entry
 
 
@@ -40,7 +41,7 @@ def solved(
     """
     columns, outputs = x_nv.shape[1], target_nk.shape[1]
     share_n = (weight_n / weight_n.sum())[:, None]
-    x_vn = x_nv.T.tocsr()
+    x_vn = x_nv.T.tocsr() if sparse.issparse(x_nv) else x_nv.T
 
     def told(flat: Array) -> tuple[float, Array]:
         w_vk, b_k = flat[:-outputs].reshape(columns, outputs), flat[-outputs:]
@@ -57,6 +58,17 @@ def solved(
     options = {"maxiter": ROUNDS, "gtol": ENOUGH / 10}
     end = optimize.minimize(told, start, jac=True, method="L-BFGS-B", options=options).x
     return end[:-outputs].reshape(columns, outputs), end[-outputs:]
+
+
+def on_standardised(
+    x_nv: Array, target_nk: Array, weight_n: Array, strength: float, classes: bool
+) -> tuple[Array, Array]:
+    """What `solved` gives for columns of mean 0 and deviation 1, told for the columns as they are."""
+    mean_v, unit_v = x_nv.mean(0, dtype=np.float64), x_nv.std(0, dtype=np.float64)
+    unit_v = np.where(unit_v > SMALLEST * np.abs(x_nv).max(0, initial=0), unit_v, np.inf)  # a column that says nothing
+    w_vk, b_k = solved((x_nv - mean_v) / unit_v, target_nk, weight_n, strength, classes)
+    w_vk = w_vk / unit_v[:, None]
+    return w_vk, b_k - mean_v @ w_vk
 
 
 def log_ratios(x_nv: Any, class_n: Array, outputs: int, smooth: float = 1.0) -> Array:
