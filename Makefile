@@ -8,10 +8,10 @@ LAYERS := layers/core layers/tables layers/pictures layers/serving layers/web la
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down examples test lint bench bench-tables bench-search sizes locks clean
+.PHONY: help install demo up down examples test lint bench bench-tables bench-search bench-texts bench-images bench-training sizes locks clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Install everything, by hash, into .venv
 
@@ -54,6 +54,15 @@ bench-tables: $(VENV_BENCH)/.installed ## Compare with other libraries on real t
 # PyTorch is large and optional: name a Python that has it, or it is left out.
 bench-search: $(VENV_BENCH)/.installed ## Compare the cost of a search with other ways: OPTIONS="--peer-python PYTHON_WITH_TORCH --record"
 	$(VENV_BENCH)/bin/python tests/benchmarks/bench_search.py $(OPTIONS)
+
+bench-texts: $(VENV_BENCH)/.installed ## Compare on real texts: SETS=folder OPTIONS="--backbone FOLDER --record"
+	$(VENV_BENCH)/bin/python tests/benchmarks/bench_texts.py $(SETS) $(OPTIONS)
+
+bench-images: $(VENV_BENCH)/.installed ## Compare on real pictures: SETS=folder OPTIONS="--backbone FOLDER --record"
+	$(VENV_BENCH)/bin/python tests/benchmarks/bench_images.py $(SETS) $(OPTIONS)
+
+bench-training: $(VENV_BENCH)/.installed ## Compare the speed of training: OPTIONS="--peer-python PYTHON_WITH_TORCH --record"
+	$(VENV_BENCH)/bin/python tests/benchmarks/bench_training.py $(OPTIONS)
 
 # The other libraries stay out of .venv: nothing that is shipped may come to need them.
 $(VENV_BENCH)/.installed: $(LOCKS) tests/benchmarks/requirements.txt

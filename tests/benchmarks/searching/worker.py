@@ -31,7 +31,7 @@ def main(name: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
     try:
-        contender = import_module(f"searching.{name}")
+        contender = import_module(name if "." in name else f"searching.{name}")
     except ModuleNotFoundError as problem:
         print(json.dumps({"missing": problem.name}), file=answers)
         return

@@ -32,7 +32,7 @@ CODE = (
     "layers/serving/tidemill/serving/predictor.py",
 )
 TOLD_ONLY = "layers/training/tidemill/training/card"  # decides what is told of a model, not the model
-DIVIDING = ("layers/core/tidemill/core/prepare", "layers/core/tidemill/core/readers", "tests/benchmarks/tables/sets.py")
+DIVIDING = ("layers/core/tidemill/core/prepare", "layers/core/tidemill/core/readers")
 ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1"),
     **{"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"},
@@ -95,9 +95,9 @@ def code_of(patterns: Iterable[str], but: str = "") -> str:
 class Datasets:
     """Dataset folders by set and seed, made when first asked for and kept while the code that makes them is kept."""
 
-    def __init__(self, source: Path, folder: Path, python: str) -> None:
-        self.source, self.folder, self.python = source, folder, python
-        self.code = code_of(DIVIDING)
+    def __init__(self, source: Path, folder: Path, python: str, package: str = "tables") -> None:
+        self.source, self.folder, self.python, self.package = source, folder, python, package
+        self.code = code_of((*DIVIDING, f"tests/benchmarks/{package}/sets.py"))
         self.lock = threading.Lock()
 
     def of(self, name: str, seed: int) -> tuple[Path, str]:
@@ -109,7 +109,7 @@ class Datasets:
                 out.mkdir(parents=True, exist_ok=True)
                 for leftover in out.iterdir():
                     leftover.unlink()
-                command = [self.python, "-m", "tables.dividing", str(self.source / name), str(seed), str(out)]
+                command = [self.python, "-m", f"{self.package}.dividing", str(self.source / name), str(seed), str(out)]
                 made = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
                 if made.returncode:
                     raise SystemExit(f"{name}: {made.stderr[-2000:]}")
@@ -124,14 +124,16 @@ def environment() -> dict[str, str]:
     return {**kept, **ONE_THREAD, "PYTHONPATH": path}
 
 
-def run(cell: Cell, python: str, dataset: Path, options: list[str], timeout_s: float) -> dict[str, Any]:
+def run(
+    cell: Cell, python: str, dataset: Path, options: list[str], timeout_s: float, package: str = "tables"
+) -> dict[str, Any]:
     """Run a cell; `options` go to the worker.
 
     Gives its scores with the seconds and memory of the whole process, or what went wrong as `failed`.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, log = Path(folder) / "out.json", Path(folder) / "log"
-        command = [python, "-m", "tables.worker", cell.model, str(dataset), str(out)]
+        command = [python, "-m", f"{package}.worker", cell.model, str(dataset), str(out)]
         with log.open("w") as file:
             began = time.monotonic()
             child = subprocess.Popen(

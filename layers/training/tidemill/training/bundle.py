@@ -12,6 +12,8 @@ import jax
 from numpy.typing import NDArray
 
 from tidemill.core import features, holdout, manifest, measures, reference
+from tidemill.core.features.text_bags import MOST_TOKENS
+from tidemill.core.features.text_pieces import MOST_PIECES
 from tidemill.core.spec import Spec
 from tidemill.core.version import VERSION
 from tidemill.training import explain, inputs
@@ -20,6 +22,8 @@ from tidemill.training.evaluate import Model
 from tidemill.training.inputs import Inputs
 
 Array = NDArray[Any]
+# how long the programs of texts make their inputs: what networks have positions for
+LONGEST = {"seq_nt": f"tokens <= {MOST_TOKENS}", "piece_nt": f"pieces <= {MOST_PIECES}"}
 LIBRARIES = ("jax", "flax", "optax", "numpy", "onnx", "onnxruntime")
 
 
@@ -29,15 +33,16 @@ def save_graphs(folder: Path, model: Model, explainer: explain.Explainer, x_n: I
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / manifest.NAME).unlink(missing_ok=True)
-    given = specs_of(x_n)
+    given, longest = specs_of(x_n), tuple(LONGEST[name] for name in inputs.named(x_n) if name in LONGEST)
     target = f"batch, {model.outputs}"
     named = ("value", "spread") if model.spread else ("value",) if model.task == "regression" else ("probabilities",)
     answering = _answering(model)
-    predicting = export.to_onnx(lambda *arrays: answering(inputs.like(x_n, arrays)), given, named)
+    predicting = export.to_onnx(lambda *arrays: answering(inputs.like(x_n, arrays)), given, named, constraints=longest)
     explaining = export.to_onnx(
         lambda *arrays: explain.spread(explainer(inputs.like(x_n, arrays[:-1]), arrays[-1])),
         {**given, "target": target},
         ("contributions", "prediction", "baseline"),
+        constraints=longest,
     )
     export.save(folder, {"model.onnx": predicting, "explain.onnx": explaining})
 
@@ -46,7 +51,7 @@ def specs_of(x_n: Inputs) -> dict[str, Any]:
     """The inputs of a graph: any number of rows; texts of any length; else the shapes that were trained on."""
     from tidemill.training import export
 
-    names = {"bag_nm": "grams", "weight_nm": "grams", "seq_nt": "tokens"}
+    names = {"bag_nm": "grams", "weight_nm": "grams", "seq_nt": "tokens", "piece_nt": "pieces"}
     return {
         name: export.spec(", ".join(["batch", *(names.get(name, str(size)) for size in array.shape[1:])]), array.dtype)
         for name, array in inputs.named(x_n).items()

@@ -48,10 +48,11 @@ def filled(inputs: Inputs, rows: int) -> Inputs:
 
 
 def named(inputs: Inputs) -> dict[str, Any]:
-    """The arrays by the names they have in an exported graph."""
-    return inputs._asdict() if hasattr(inputs, "_asdict") else {ONLY: inputs}
+    """The arrays by the names they have in an exported graph; a field without an array is no input."""
+    fields = inputs._asdict() if hasattr(inputs, "_asdict") else {ONLY: inputs}
+    return {name: array for name, array in fields.items() if array is not None}
 
 
 def like(inputs: Inputs, arrays: Sequence[Any]) -> Inputs:
     """Arrays in the order of `named` as the inputs they are."""
-    return type(inputs)(*arrays) if hasattr(inputs, "_asdict") else arrays[0]
+    return inputs._replace(**dict(zip(named(inputs), arrays, strict=True))) if hasattr(inputs, "_asdict") else arrays[0]

@@ -22,13 +22,15 @@ from tidemill.core.errors import TidemillError
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.training import batches, blend, frozen, inputs, losses
 from tidemill.training.batches import Group, Rows
-from tidemill.training.checkpoint import Interrupted, Keeper, Saved, named, restored
+from tidemill.training.checkpoint import Interrupted, Keeper, Saved
 from tidemill.training.config import Config
 from tidemill.training.evaluate import Part, in_blocks
 from tidemill.training.families import family
 from tidemill.training.inputs import Inputs
-from tidemill.training.loop import TREES, Field, Kind, Pace, State, start, train
+from tidemill.training.lines import Line, narrowed, resumed, resumed_solutions
+from tidemill.training.loop import Field, Kind, Pace, State, start, train
 from tidemill.training.losses import Scale
+from tidemill.training.solved import Solver, blank, unsolved
 from tidemill.training.trials import BLENDED, KEPT_ON, Trial, kept_of, knobs_of, trials_of, winner
 
 Array = NDArray[Any]
@@ -58,18 +60,6 @@ class Found:
     held_n: Array  # the pool's rows that answers were held out for
     answer_nk: Array  # of the blend, on those rows, by members that have not trained on them
     record: dict[str, Any]  # search.json
-
-
-@dataclass
-class Line:
-    """The search of one family: the configurations still in it, and their state."""
-
-    family: str
-    alive: list[int]
-    state: State
-    rung: int = 0
-    halves: bool = False  # whether the first rung, in the first group alone, decides who goes on
-    finished: bool = False
 
 
 @dataclass
@@ -103,12 +93,11 @@ class Search:
 
     def _search(self, name: str) -> None:
         """Rungs of one family, from wherever it stands."""
-        made = family(name, self.config.modality)
-        if hasattr(made, "solve"):
-            self._solve(name, made.solve)
-            return
         line = self.lines.get(name) or self._begin(name)
         if line.finished:
+            return
+        if self._is_solved(name):
+            self._solve(line)
             return
         config, keep = self.config, self._kept(name)
         if line.rung == 0 and line.halves:
@@ -118,41 +107,29 @@ class Search:
         self._note(line, list(range(len(line.alive))))
         line.finished = True
 
-    def _solve(self, name: str, solve: Any) -> None:
-        """Configurations of a convex family: all of them in the first group, the better ones in the others, too."""
-        if name in self.lines:
-            return
-        trials = self.trials[name] = trials_of(family(name, self.config.modality), self.config, len(self.pool.y_n))
+    def _solve(self, line: Line) -> None:
+        """All configurations of a family that is solved, from wherever it stands; see `solved`."""
+        name, trials, pool = line.family, self.trials[line.family], self.pool
+        solve: Any = getattr(family(name, self.config.modality), "solve")  # noqa: B009 - only some families have it
         groups, keep = self._groups(name), self._kept(name)
         self._compute(name)
-        first = [self._solved(name, solve, trial, groups[0]) for trial in trials]
-        alive = sorted(int(at) for at in np.argsort([loss for _, loss in first], kind="stable")[:keep])
-        rest = [[self._solved(name, solve, trials[at], group) for at in alive] for group in groups[1:]]
-        found = [[first[at] for at in alive], *rest]
-        weights = [[weights for weights, _ in row] for row in found]
-        best = jax.tree.map(
-            lambda *rows: np.stack(rows), *[jax.tree.map(lambda *c: np.stack(c), *row) for row in weights]
-        )
-        loss_gc = np.array([[loss for _, loss in row] for row in found])
-        state = State({}, {}, {}, best, loss_gc, np.ones(loss_gc.shape, np.int64), epoch=1)
-        self.lines[name] = Line(name, alive, state, 1, finished=True)
-        for at, (_, loss) in enumerate(first):
-            trials[at].ended([], float(loss_gc[:, alive.index(at)].mean()) if at in alive else loss)
+        total = len(trials) + keep * (len(groups) - 1)
 
-    def _solved(self, name: str, solve: Any, trial: Trial, group: Group) -> tuple[Any, float]:
-        """One configuration's weights for a group, and what is watched of them on its held rows."""
-        if self.stop():
-            raise Interrupted(self.save(), f"{trial.id}")
-        config, pool = self.config, self.pool
-        settings = {**trial.settings, "slots": config.features[0]}
-        rows = frozen.read(self._kind(name).net, inputs.taken(pool.x_n, group.train))
-        target_nk = self._targets()[group.train]
-        weights = solve(rows, target_nk, self.weight_n[group.train], settings, config.task != "regression")
-        self.report(Progress("training", self.share, 100, f"{trial.id} solved on {len(group.train):,} rows"))
-        member = jax.tree.map(lambda leaf: leaf[None], weights)
-        answer_nk = in_blocks(self._kind(name), member, self.scale, inputs.taken(pool.x_n, group.held))
-        held = pool.y_n[group.held], answer_nk, config.loss, self.weight_n[group.held]
-        return weights, blend.loss_of(config.task, *held)
+        def before(trial: Trial) -> None:
+            if self.stop():
+                raise Interrupted(self.save(), trial.id)
+
+        def after(trial: Trial, group: Group) -> None:
+            self.chunks += 1
+            said = f"{name}: {trial.id} solved on {len(group.train):,} rows"
+            best = min(solution.loss for solution in line.solved.values())
+            self.report(self._told(name, len(line.solved) / total, said, best))
+            if self.keeper and self.keeper.due():
+                self.save()
+
+        solver = Solver(self._kind(name), solve, self.config, pool.x_n, pool.y_n, self.weight_n, self.scale, groups)
+        line.alive, line.state = solver.run(trials, keep, line.solved, before, after)
+        line.rung, line.finished, line.solved = 1, True, {}
 
     def _compute(self, name: str) -> None:
         """Features of all rows, where the family has a frozen net: the part that takes long, so told of and stopped."""
@@ -162,18 +139,15 @@ class Search:
                 raise Interrupted(self.save(), f"row {done:,} of {name}")
             self.report(Progress("training", self.share, 100, f"{name}: features of {done:,} of {rows:,} rows"))
 
-    def _targets(self) -> Array:
-        """Classes as one-hot [n, k], or standardised values [n, 1]."""
-        y_n, scale = self.pool.y_n, self.scale
-        if self.config.task != "regression":
-            one_hot_nk: Array = np.eye(self.config.outputs)[y_n]
-            return one_hot_nk
-        learned_n = np.log1p(y_n) if self.config.log1p else y_n
-        return ((learned_n - scale.mean) / scale.std)[:, None]
+    def _is_solved(self, name: str) -> bool:
+        return hasattr(family(name, self.config.modality), "solve")
 
     def _begin(self, name: str) -> Line:
         made = family(name, self.config.modality)
         trials = self.trials[name] = trials_of(made, self.config, len(self.pool.y_n))
+        if self._is_solved(name):
+            line = self.lines[name] = Line(name, list(range(len(trials))), unsolved(len(trials)))
+            return line
         halves = len(trials) > self._kept(name) and self.config.rung_epochs < self.config.epochs
         alive = list(range(len(trials)))
         line = Line(name, alive, self._fresh(name, alive, 1 if halves else None), 0, halves)
@@ -336,12 +310,16 @@ class Search:
         }
 
     def _progress(self, line: Line, until: int) -> Progress:
-        state, name = line.state, losses.watched(self.config.task, self.config.loss)
-        best = state.best_loss.mean(0).min()
+        state = line.state
         said = f"{line.family}: {len(line.alive)} configurations, epoch {state.epoch} of at most {until}"
-        place = self.config.families.index(line.family) + (state.epoch / self.config.epochs)
+        return self._told(line.family, state.epoch / self.config.epochs, said, float(state.best_loss.mean(0).min()))
+
+    def _told(self, name: str, done: float, said: str, best: float) -> Progress:
+        """How far the search is when this share of a family's is done, and the best loss of the family."""
+        place = self.config.families.index(name) + done
         self.share = max(self.share, round(100 * place / len(self.config.families)))
-        return Progress("training", self.share, 100, f"{said}, best validation {name} {best:.4g}")
+        watched = losses.watched(self.config.task, self.config.loss)
+        return Progress("training", self.share, 100, f"{said}, best validation {watched} {best:.4g}")
 
     # --- interruptions ----------------------------------------------------------------------------------------------
 
@@ -349,21 +327,9 @@ class Search:
         """Write a checkpoint; where, or None without a keeper."""
         if self.keeper is None:
             return None
-        arrays: dict[str, Any] = {}
-        for name, line in self.lines.items():
-            for tree in ("best",) if line.finished else TREES:
-                arrays |= named(getattr(line.state, tree), f"{name}/{tree}")
-        lines = {
-            name: {
-                **{"alive": line.alive, "rung": line.rung, "halves": line.halves, "finished": line.finished},
-                "epoch": line.state.epoch,
-                "chunk": line.state.chunk,
-                "curve": line.state.curve,
-                **{"best_loss": line.state.best_loss.tolist(), "best_epoch": line.state.best_epoch.tolist()},
-                "trials": [trial.json() for trial in self.trials[name]],
-            }
-            for name, line in self.lines.items()
-        }
+        saved = {name: line.saved(self.trials[name]) for name, line in self.lines.items()}
+        arrays = {key: array for line in saved.values() for key, array in line.arrays.items()}
+        lines = {name: line.facts for name, line in saved.items()}
         facts = {"chunks": self.chunks, "epochs": self.epochs, "programs": sorted(self.programs), "lines": lines}
         return self.keeper.save(self.chunks, Saved(arrays, facts))
 
@@ -376,22 +342,19 @@ class Search:
         self.programs = {tuple(program) for program in saved.facts["programs"]}
         for name, facts in saved.facts["lines"].items():
             self.trials[name] = [Trial(**told) for told in facts["trials"]]
-            fresh = self._fresh(name, facts["alive"], len(facts["best_loss"]))
-            for tree in ("best",) if facts["finished"] else TREES:
-                setattr(fresh, tree, restored(getattr(fresh, tree), f"{name}/{tree}", saved.arrays))
-            fresh.epoch, fresh.chunk = facts["epoch"], facts["chunk"]
-            fresh.curve = [(seen, held) for seen, held in facts["curve"]]
-            fresh.best_loss, fresh.best_epoch = np.array(facts["best_loss"]), np.array(facts["best_epoch"])
-            self.lines[name] = Line(name, facts["alive"], fresh, facts["rung"], facts["halves"], facts["finished"])
+            self.lines[name] = self._resumed(name, facts, saved.arrays)
 
+    def _resumed(self, name: str, facts: Any, arrays: Any) -> Line:
+        if not self._is_solved(name):
+            return resumed(name, facts, arrays, lambda alive, groups: self._fresh(name, alive, groups))
+        kind = self._kind(name)
 
-def narrowed(state: State, stay: list[int]) -> State:
-    """The state with some of its configurations only."""
-    at = np.array(stay)
-    trees = {tree: jax.tree.map(lambda leaf: leaf[:, at], getattr(state, tree)) for tree in TREES}
-    curve = [tuple(np.array(losses)[:, at].tolist() for losses in pair) for pair in state.curve]
-    facts = {"best_loss": state.best_loss[:, at], "best_epoch": state.best_epoch[:, at]}
-    return State(**trees, **facts, epoch=state.epoch, chunk=state.chunk, curve=curve)
+        def fresh(alive: list[int], groups: int) -> State:
+            return blank(kind, len(alive), groups) if facts["finished"] else unsolved(len(alive))
+
+        line = resumed(name, facts, arrays, fresh)
+        line.solved = resumed_solutions(name, facts, arrays, kind.net.init(np.random.default_rng(0), 0, None))
+        return line
 
 
 def _only(alone: list[float]) -> list[float]:

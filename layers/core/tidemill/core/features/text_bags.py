@@ -14,6 +14,7 @@ import numpy as np
 
 from tidemill.core.features.kinds import Array
 from tidemill.core.features.text_grams import CHARACTERS, KINDS, Grams
+from tidemill.core.features.text_pieces import MOST_PIECES
 
 MOST_GRAMS, MOST_TOKENS = 2_048, 256  # of a text: the strongest n-grams, the first tokens
 NARROWEST = 16  # the least width of a padded batch; the others are its doubles, so that few shapes are compiled
@@ -22,12 +23,13 @@ _LOGS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, 4_096))])  
 
 
 class Texts(NamedTuple):
-    """Padded texts: slots and weights of their n-grams, ids of their tokens, and how many tokens each has."""
+    """Padded texts: slots and weights of their n-grams, ids of their tokens and how many each has, ids of pieces."""
 
     bag_nm: Array  # int32
     weight_nm: Array  # float32
     seq_nt: Array  # int32
     length_n: Array  # int32
+    piece_nt: Array | None = None  # int32, pieces of words: where a network that was trained elsewhere reads them
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Ragged:
     weight: Array
     seq_ends: Array
     seq: Array
+    piece_ends: Array | None = None
+    piece: Array | None = None
 
     def __len__(self) -> int:
         return len(self.bag_ends) - 1
@@ -50,21 +54,28 @@ class Ragged:
         weight_nm = _filled(self.bag_ends, chosen_n, self.weight, MOST_GRAMS)
         seq_nt = _filled(self.seq_ends, chosen_n, self.seq, MOST_TOKENS)
         lengths = np.diff(self.seq_ends)[chosen_n].astype(np.int32)
-        return Texts(bag_nm, weight_nm, seq_nt, lengths)
+        if self.piece_ends is None or self.piece is None:
+            return Texts(bag_nm, weight_nm, seq_nt, lengths)
+        piece_nt = _filled(self.piece_ends, chosen_n, self.piece, MOST_PIECES)
+        return Texts(bag_nm, weight_nm, seq_nt, lengths, piece_nt)
 
 
 def joined(parts: Sequence[Ragged]) -> Ragged:
     """Batches as one."""
     if len(parts) == 1:
         return parts[0]
-    ends = {
-        name: np.concatenate([[0], np.cumsum(np.concatenate([[], *(np.diff(getattr(p, name)) for p in parts)]))])
-        for name in ("bag_ends", "seq_ends")
-    }
-    bag = np.concatenate([np.empty(0, np.int32), *(part.bag for part in parts)])
-    weight = np.concatenate([np.empty(0, np.float32), *(part.weight for part in parts)])
-    seq = np.concatenate([np.empty(0, np.int32), *(part.seq for part in parts)])
-    return Ragged(ends["bag_ends"].astype(np.int64), bag, weight, ends["seq_ends"].astype(np.int64), seq)
+    bag_ends, bag, weight = _behind(parts, "bag_ends", "bag", "weight")
+    seq_ends, seq = _behind(parts, "seq_ends", "seq")
+    if parts[0].piece_ends is None:
+        return Ragged(bag_ends, bag, weight, seq_ends, seq)
+    return Ragged(bag_ends, bag, weight, seq_ends, seq, *_behind(parts, "piece_ends", "piece"))
+
+
+def _behind(parts: Sequence[Ragged], ends: str, *names: str) -> list[Array]:
+    """The ends of parts one behind the other, and their arrays."""
+    sizes = np.concatenate([np.diff(getattr(part, ends)) for part in parts])
+    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    return [np.append(0, np.cumsum(sizes)).astype(np.int64), *arrays]
 
 
 def width_of(longest: int, most: int) -> int:

@@ -8,8 +8,9 @@ Every text is worked on by itself, so a batch of n texts gives exactly what n ba
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,14 +22,19 @@ from tidemill.core.features.text_bags import Ragged, Texts, bags, joined, sequen
 from tidemill.core.features.text_cleaning import clean, clean_with_places, plain
 from tidemill.core.features.text_grams import batches, grams
 from tidemill.core.features.text_lookup import Lookup
+from tidemill.core.features.text_pieces import Pieces
 
 FORMAT = 1
 TEXT = "text"
+NONE = np.empty(0, np.int64)
 UNKNOWN = 1  # the id of a token that training did not see often enough
 
 
 class Spans(NamedTuple):
-    """Where the known n-grams and all tokens of one text stand: from start to end in the text as it was given."""
+    """Where the known n-grams and all tokens of one text stand: from start to end in the text as it was given.
+
+    So do its pieces, where a network reads them: one for each id of `piece_nt`, the start and the end from 0 to 0.
+    """
 
     slot_g: Array
     start_g: Array
@@ -36,6 +42,8 @@ class Spans(NamedTuple):
     id_t: Array
     start_t: Array
     end_t: Array
+    start_p: Array = NONE
+    end_p: Array = NONE
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +58,7 @@ class TextProgram:
     id_t: Array
     ignored: tuple[str, ...] = ()  # the target, dropped columns: welcome in a row, never read
     documents: int = 0
+    pieces: Pieces | None = None  # of words, for a network that was trained elsewhere
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -81,8 +90,9 @@ class TextProgram:
         `padded` of a choice of them gives what a model reads.
         """
         cells.check_names(columns.keys(), self.columns)
-        cleaned = [clean(text) for text in columns[self.column].tolist()]
-        return joined([self._batch(cleaned[part]) for part in batches(cleaned)] or [self._batch([])])
+        texts = columns[self.column].tolist()
+        cleaned = [clean(text) for text in texts]
+        return joined([self._batch(cleaned[at], texts[at]) for at in batches(cleaned)] or [self._batch([], [])])
 
     def read_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
         """Rows as a request brings them; raises SchemaMismatch naming the row, the column and the value."""
@@ -108,11 +118,13 @@ class TextProgram:
         def original(start: Array, end: Array) -> tuple[Array, Array]:
             return bounds[at[start], 0], bounds[at[end - 1], 1]
 
+        pieces = self.pieces.places(text) if self.pieces else []
         return Spans(
             slot_g[known],
             *original(found.start_g[known], found.end_g[known]),
             self._ids(found.hash_t),
             *original(found.start_t, found.end_t),
+            *np.array(pieces, np.int64).reshape(-1, 2).T,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -125,11 +137,13 @@ class TextProgram:
             "documents": self.documents,
             "slots": self.width,
             "words": self.words,
+            "pieces": len(self.pieces.vocabulary) if self.pieces else 0,
         }
 
     def arrays(self) -> dict[str, Array]:
         """What features.npz holds."""
-        return {"hash_v": self.hash_v, "idf_v": self.idf_v, "hash_t": self.hash_t, "id_t": self.id_t}
+        read = {"hash_v": self.hash_v, "idf_v": self.idf_v, "hash_t": self.hash_t, "id_t": self.id_t}
+        return {**read, "pieces": self.pieces.array()} if self.pieces else read
 
     @classmethod
     def from_json(cls, value: dict[str, Any], arrays: Mapping[str, Array]) -> TextProgram:
@@ -142,24 +156,36 @@ class TextProgram:
                     remedy="Deploy the version that wrote it, or train again.",
                 )
             hash_v, idf_v, hash_t, id_t = (arrays[name] for name in ("hash_v", "idf_v", "hash_t", "id_t"))
-            program = cls(
-                value["column"], hash_v, idf_v, hash_t, id_t, tuple(value["ignored"]), int(value["documents"])
-            )
-            kinds = tuple(array.dtype.kind for array in (hash_v, idf_v, hash_t, id_t))
+            known, ignored, documents = (hash_v, idf_v, hash_t, id_t), tuple(value["ignored"]), int(value["documents"])
+            count = int(value.get("pieces", 0))
+            pieces = Pieces.from_array(arrays["pieces"]) if count else None
+            program = cls(value["column"], *known, ignored, documents, pieces)
+            kinds = tuple(array.dtype.kind for array in known)
             fits = (program.width, program.words, kinds) == (value["slots"], value["words"], ("u", "f", "u", "i"))
+            fits &= count == (len(pieces.vocabulary) if pieces else 0)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BadBundle(f"features.json cannot be read: {error!r}.", remedy="Train again.") from error
         if not fits or len(idf_v) != len(hash_v) or len(id_t) != len(hash_t) or not len(hash_v):
             raise BadBundle("features.json and features.npz do not fit each other.", remedy="Train again.")
         return program
 
-    def _batch(self, cleaned: list[str]) -> Ragged:
+    def reading(self, pieces: Pieces) -> TextProgram:
+        """The same program for a network that reads these pieces."""
+        return replace(self, pieces=pieces)
+
+    def _batch(self, cleaned: list[str], texts: list[str]) -> Ragged:
         found = grams(cleaned)
         slot_g = self._slots(found.hash_g)
         known = np.flatnonzero(slot_g)
         ends, slots, weights = bags(found.text_g[known], slot_g[known], self.idf_v, self._kind_v, len(cleaned))
         seq_ends, seq = sequences(found, self._ids(found.hash_t), len(cleaned))
-        return Ragged(ends, slots, weights, seq_ends, seq)
+        if self.pieces is None:
+            return Ragged(ends, slots, weights, seq_ends, seq)
+        piece = [self.pieces.ids(text) for text in texts]
+        piece_ends = np.append(0, np.cumsum([len(row) for row in piece], dtype=np.int64))
+        return Ragged(
+            ends, slots, weights, seq_ends, seq, piece_ends, np.fromiter(chain.from_iterable(piece), np.int32)
+        )
 
     @cached_property
     def _kind_v(self) -> Array:

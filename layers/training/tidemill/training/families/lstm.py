@@ -15,10 +15,12 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from tidemill.training.families import Drop, Weights, grid, modules, words
+from tidemill.training.families.recurrence import states
 
 NAME = "lstm"
 DESCRIPTION = "A recurrent network (LSTM) over the words of a text."
 EMBEDDING, UNITS = 64, 64
+AT_ONCE = 256  # texts read at once: 64 MiB of gates where they are long
 FORGET = 1.0  # bias of the forget gate at the start (Jozefowicz et al. 2015)
 
 
@@ -71,20 +73,13 @@ class Lstm:
         """Outputs [b, k]: of the mean state over the tokens."""
         layers = modules.with_weights(weights, Layers, *self._sizes)
         z_bte, real_bt = words.parted(entered)
-        gates_tbd = layers.seen(drop(z_bte)).swapaxes(0, 1)
+        kernel_dg = jnp.array(layers.kept.kernel[...])  # a copy: JAX does not batch gradients of NumPy's own arrays
 
-        def step(carry: tuple[jax.Array, jax.Array], given: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
-            state_bd, memory_bd = carry
-            gate_bd, real_b1 = given
-            into, forget, new, out = jnp.split(gate_bd + layers.kept(state_bd), 4, axis=-1)
-            memory = nnx.sigmoid(forget) * memory_bd + nnx.sigmoid(into) * jnp.tanh(new)
-            state = nnx.sigmoid(out) * jnp.tanh(memory)
-            kept = tuple(real_b1 * a + (1.0 - real_b1) * b for a, b in ((state, state_bd), (memory, memory_bd)))
-            return kept, kept[0]
+        def mean_state(z_bte: jax.Array, real_bt: jax.Array) -> jax.Array:
+            state_tbd = states(layers.seen(z_bte).swapaxes(0, 1), kernel_dg)
+            return words.mean(state_tbd.swapaxes(0, 1), real_bt)
 
-        empty = jnp.zeros((z_bte.shape[0], self.units))
-        _, state_tbd = jax.lax.scan(step, (empty, empty), (gates_tbd, real_bt.swapaxes(0, 1)[..., None]))
-        out_bk: jax.Array = layers.out(drop(words.mean(state_tbd.swapaxes(0, 1), real_bt)))
+        out_bk: jax.Array = layers.out(drop(words.by_rows(mean_state, AT_ONCE, drop(z_bte), real_bt)))
         return out_bk
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.training import solving
-from tidemill.training.families import Drop, Weights
+from tidemill.training.families import Drop, Weights, words
 
 NAME = "linear"
 DESCRIPTION = "A linear model: one weight for each n-gram."
@@ -52,8 +52,8 @@ class Ngrams:
         return jnp.zeros_like(encoded)
 
     def by_place(self, value_bmk: jax.Array, x: Any) -> jax.Array:
-        """Values of n-grams, then nothing for tokens [b, m + t]."""
-        return jnp.concatenate([value_bmk.sum(-1), jnp.zeros(x.seq_nt.shape, value_bmk.dtype)], 1)
+        """Values of n-grams, then nothing for tokens."""
+        return words.placed(x, gram_bm=value_bmk.sum(-1))
 
     def enter(self, weights: Weights, encoded: jax.Array) -> jax.Array:
         """All said together."""

@@ -6,6 +6,7 @@ Axes: b batch rows, t tokens, e of an embedding, h heads, k outputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from tidemill.training.families import Drop, Weights, grid, modules, words
 NAME = "transformer"
 DESCRIPTION = "A small transformer encoder over the words of a text."
 WIDTH, HEADS, BLOCKS, WIDER = 64, 4, 2, 2
+SCORES = 1 << 23  # of attention held at once, of every member: 32 MiB; a look at 1,024 long texts would take a gigabyte
 FAR = -1e9  # what attention gives to padding, before softmax
 
 
@@ -105,6 +107,13 @@ class Transformer:
 
 def attended(asked_bte: jax.Array, real_bt: jax.Array, heads: int = HEADS) -> jax.Array:
     """Every place's average of all real places' values, by how well keys answer its query (arXiv 1706.03762)."""
+    t: Any = asked_bte.shape[1]
+    if not isinstance(t, int):  # an exported graph: of any length
+        return _attended(heads, asked_bte, real_bt)
+    return words.by_rows(partial(_attended, heads), SCORES // (heads * t * t), asked_bte, real_bt)
+
+
+def _attended(heads: int, asked_bte: jax.Array, real_bt: jax.Array) -> jax.Array:
     b, t, width = asked_bte.shape[0], asked_bte.shape[1], asked_bte.shape[2] // 3
     query, key, value = (part.reshape(b, t, heads, width // heads) for part in jnp.split(asked_bte, 3, axis=-1))
     score_bhts = jnp.einsum("bthd,bshd->bhts", query, key) * (width // heads) ** -0.5

@@ -1,0 +1,145 @@
+"""Families that are solved: their answer is the best there is, is found once, and survives interruptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from tests.training.populations import Problem
+from tests.training.sentences import Sentences, sentences
+from tests.training.test_resume import Lost, StopAt, check_equal, keeper
+
+from tidemill.training import solving
+from tidemill.training.checkpoint import Interrupted
+from tidemill.training.families import ngrams
+from tidemill.training.search import Found
+from tidemill.training.trials import BLENDED, KEPT_ON, STOPPED
+
+
+@pytest.fixture(scope="module")
+def text() -> Sentences:
+    return sentences("binary", rows=150)
+
+
+@pytest.fixture(scope="module")
+def case(text: Sentences) -> Problem:
+    """Four configurations in three folds, with and without log-count ratios; a family with steps behind it."""
+    return text.case.changed(
+        families=("linear", "fasttext"), folds=3, configurations=4, epochs=3, fixed=(("width", 8),)
+    )
+
+
+@pytest.fixture(scope="module")
+def straight(case: Problem) -> tuple[Found, int]:
+    stop = StopAt()
+    return case.found(stop=stop), stop.asked
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+def table(rows: int = 60, columns: int = 4, classes: int = 3) -> tuple[Any, Any]:
+    rng = np.random.default_rng(3)
+    x_nv = rng.normal(size=(rows, columns)) * [1, 10, 0.1, 1]
+    first_n, second_n = x_nv[:, 0] + 0.1 * x_nv[:, 1] + rng.normal(0, 0.5, rows) > 0, x_nv[:, 3] > 1
+    return x_nv, first_n.astype(int) + second_n
+
+
+@pytest.mark.parametrize("strength", [0.01, 1.0, 10.0])
+def test_classes_are_solved_as_scikit_learn_solves_them(strength: float) -> None:
+    x_nv, y_n = table()
+    peer = LogisticRegression(C=1 / strength, tol=1e-6, max_iter=2000).fit(x_nv, y_n)
+    w_vk, b_k = solving.solved(x_nv, np.eye(3)[y_n], np.ones(len(y_n)), strength / len(y_n), True)
+    mine = np.exp(x_nv @ w_vk + b_k)
+    assert np.allclose(mine / mine.sum(1, keepdims=True), peer.predict_proba(x_nv), atol=2e-3)
+
+
+def test_numbers_are_solved_as_a_ridge() -> None:
+    x_nv, y_n = table()
+    peer = Ridge(alpha=2.0).fit(x_nv, y_n)
+    w_vk, b_k = solving.solved(x_nv, y_n[:, None].astype(float), np.ones(len(y_n)), 2.0 / len(y_n), False)
+    assert np.allclose((x_nv @ w_vk + b_k)[:, 0], peer.predict(x_nv), atol=1e-3)
+
+
+def test_standardising_is_told_for_the_columns_as_they_are_and_a_constant_column_says_nothing() -> None:
+    x_nv, y_n = table()
+    x_nv[:, 2] = 7.0
+    target_nk, weight_n = np.eye(3)[y_n], np.ones(len(y_n))
+    w_vk, b_k = solving.on_standardised(x_nv, target_nk, weight_n, 0.1, True)
+    assert not w_vk[2].any()
+    unit_v = np.where(np.arange(4) == 2, 1, x_nv.std(0))
+    straight_vk, at_mean_k = solving.solved((x_nv - x_nv.mean(0)) / unit_v, target_nk, weight_n, 0.1, True)
+    assert np.allclose(x_nv @ w_vk + b_k, (x_nv - x_nv.mean(0)) / unit_v @ straight_vk + at_mean_k, atol=1e-6)
+
+
+def test_rows_that_weigh_twice_count_as_two() -> None:
+    x_nv, y_n = table()
+    weight_n = np.where(np.arange(len(y_n)) < 20, 2.0, 1.0)
+    twice = np.concatenate([np.arange(len(y_n)), np.arange(20)])
+    target_nk = np.eye(3)[y_n]
+    weighed = solving.solved(x_nv, target_nk, weight_n, 0.1, True)
+    doubled = solving.solved(x_nv[twice], target_nk[twice], np.ones(len(twice)), 0.1, True)
+    assert np.allclose(weighed[0], doubled[0], atol=1e-3)
+
+
+# --- the search -------------------------------------------------------------------------------------------------------
+
+
+def test_all_are_solved_once_and_the_better_ones_in_every_fold(straight: tuple[Found, int]) -> None:
+    trials = [trial for trial in straight[0].record["trials"] if trial["family"] == "linear"]
+    assert len(trials) == 4
+    going = [trial for trial in trials if trial["state"] in (BLENDED, KEPT_ON)]
+    assert len(going) == 2
+    assert all(trial["curve"] == [] and trial["loss"] is not None for trial in trials)
+    worst = max(trial["loss"] for trial in going)
+    assert all(trial["loss"] >= worst * 0.9 for trial in trials if trial["state"] == STOPPED)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_interrupted_anywhere_and_resumed_it_ends_the_same(
+    case: Problem, straight: tuple[Found, int], tmp_path: Path, turn: int
+) -> None:
+    expected, asked = straight
+    at = [0, 2, 6, asked - 1][turn]
+    with pytest.raises(Interrupted):
+        case.found(keeper=keeper(tmp_path), stop=StopAt(at))
+    check_equal(case.found(keeper=keeper(tmp_path)), expected)
+
+
+def test_interrupted_at_every_chance_it_still_ends(case: Problem, straight: tuple[Found, int], tmp_path: Path) -> None:
+    expected, asked = straight
+    for _ in range(asked - 1):
+        with pytest.raises(Interrupted):
+            case.found(keeper=keeper(tmp_path), stop=StopAt(1))
+    check_equal(case.found(keeper=keeper(tmp_path), stop=StopAt(1)), expected)
+
+
+def test_what_was_solved_before_the_machine_went_away_is_not_solved_again(
+    case: Problem, straight: tuple[Found, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, float]] = []
+    own = ngrams.solve
+
+    def counted(x: Any, target_nk: Any, weight_n: Any, settings: dict[str, float], classes: bool) -> Any:
+        calls.append(settings)
+        return own(x, target_nk, weight_n, settings, classes)
+
+    monkeypatch.setattr(ngrams, "solve", counted)
+    with pytest.raises(Lost):
+        case.found(keeper=keeper(tmp_path, every_s=0.0), stop=StopAt(5, Lost))
+    assert len(calls) == 5
+    check_equal(case.found(keeper=keeper(tmp_path)), straight[0])
+    assert len(calls) == 4 + 2 * 2
+
+
+def test_progress_of_what_is_solved_is_told_and_never_goes_back(case: Problem) -> None:
+    told: list[Any] = []
+    case.changed(families=("linear",)).found(report=told.append)
+    training = [report for report in told if report.stage == "training"]
+    assert [report.step for report in training] == sorted(report.step for report in training)
+    assert len(training) == 4 + 2 * 2
+    assert all(report.message.startswith("linear: linear-") for report in training)
+    assert all("validation log loss" in report.message for report in training)
