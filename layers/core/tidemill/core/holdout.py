@@ -30,7 +30,7 @@ def save(path: Path, columns: Mapping[str, Array], target: Array, *, hashes: Arr
     """Write at most MAX_ROWS rows and return how many; of more, those with the smallest hashes (else the first)."""
     kept_n = _kept(columns, len(target), hashes)
     arrays: Columns = {}
-    described = []
+    described: list[dict[str, Any]] = []
     for index, (name, values) in enumerate([*columns.items(), ("", target)]):
         chosen_n = np.asarray(values)[kept_n]
         if len(chosen_n) and isinstance(chosen_n[0], bytes):
