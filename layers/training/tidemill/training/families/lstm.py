@@ -20,7 +20,7 @@ from tidemill.training.families.recurrence import states
 NAME = "lstm"
 DESCRIPTION = "A recurrent network (LSTM) over the words of a text."
 EMBEDDING, UNITS = 64, 64
-AT_ONCE = 256  # texts read at once: 64 MiB of gates where they are long
+AT_ONCE = 256  # texts read at once: 16 MiB of states where they are long
 FORGET = 1.0  # bias of the forget gate at the start (Jozefowicz et al. 2015)
 
 
@@ -73,11 +73,10 @@ class Lstm:
         """Outputs [b, k]: of the mean state over the tokens."""
         layers = modules.with_weights(weights, Layers, *self._sizes)
         z_bte, real_bt = words.parted(entered)
-        kernel_dg = jnp.array(layers.kept.kernel[...])  # a copy: JAX does not batch gradients of NumPy's own arrays
+        kernels = layers.seen.kernel[...], layers.seen.bias[...], layers.kept.kernel[...]
 
         def mean_state(z_bte: jax.Array, real_bt: jax.Array) -> jax.Array:
-            state_tbd = states(layers.seen(z_bte).swapaxes(0, 1), kernel_dg)
-            return words.mean(state_tbd.swapaxes(0, 1), real_bt)
+            return words.mean(states(z_bte.swapaxes(0, 1), *kernels).swapaxes(0, 1), real_bt)
 
         out_bk: jax.Array = layers.out(drop(words.by_rows(mean_state, AT_ONCE, drop(z_bte), real_bt)))
         return out_bk
