@@ -32,11 +32,18 @@ Explained = tuple[Any, Any, Any]  # contributions_nf, prediction_n, baseline_n
 Explainer = Callable[[Any, Any], Explained]
 
 
+BOUNDS = {"p50": 1e-4, "p99": 1e-2}  # relative distance, exported to trained, of a row's contributions; over rows
+
+
 class Explaining(NamedTuple):
-    """The explainer, and what parity.json says of it: where paths begin, and in how many steps they are walked."""
+    """The explainer, what parity.json says of it (where paths begin, in how many steps they are walked), its bounds.
+
+    The bound "place_p90" is of a row's contribution that is furthest off, in the answer's unit; p90 over rows.
+    """
 
     run: Explainer
     about: Mapping[str, Any]
+    bounds: Mapping[str, float] = BOUNDS
 
 
 __all__ = [
