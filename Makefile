@@ -36,7 +36,7 @@ examples: install ## Fetch the tables of the worked examples in tests/examples f
 	$(BIN)/python tests/examples/fetch.py .build/examples
 
 test: install ## Run the tests (on a local stack of their own)
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope
+	$(BIN)/python -m pytest -q -m "not slow" -n 3 --dist loadscope --no-loadscope-reorder
 
 lint: install ## Style, types, the expanded template
 	$(BIN)/ruff check .

@@ -24,6 +24,19 @@ os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
 
+LONG = ("test_readme", "pipeline", "faults", "training", "local")  # these first: workers then end at nearly one time
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first; nothing else about the order changes."""
+
+    def place(item: pytest.Item) -> int:
+        inside = item.path.relative_to(ROOT / "tests").parts[0]
+        return next((at for at, name in enumerate(LONG) if inside.startswith(name)), len(LONG))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""

@@ -19,7 +19,7 @@ from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of, uploads_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-SPEC = b"[train]\nepochs = 2\nmembers = 1\n[search]\nconfigurations = 1\nfolds = 1\n"
+SPEC = b'[train]\nfamily = "mlp"\nepochs = 2\nmembers = 1\n[search]\nconfigurations = 1\nfolds = 1\n'
 STAGES = ["preprocess", "train", "job", "promote"]
 
 
@@ -188,23 +188,24 @@ def test_a_handler_killed_at_any_call_loses_nothing_and_doubles_nothing(
 ) -> None:
     names = count_calls(world, new_model())[stage]
     assert len(names) >= 4, f"{stage} is expected to talk to AWS"
-    for number in range(1, len(names) + 1):
-        for after in (False, True):
-            model = new_model()
-            left = {"crashes": 1}
+    # Killed after a call or before the next one, AWS is left the same: only after the last is a moment of its own.
+    points = [*((number, False) for number in range(1, len(names) + 1)), (len(names), True)]
+    for number, after in points:
+        model = new_model()
+        left = {"crashes": 1}
 
-            def crash(
-                message: dict[str, Any], number: int = number, after: bool = after, left: dict[str, int] = left
-            ) -> tuple[int, bool] | None:
-                if message["stage"] != stage or not left["crashes"]:
-                    return None
-                left["crashes"] -= 1
-                return number, after
+        def crash(
+            message: dict[str, Any], number: int = number, after: bool = after, left: dict[str, int] = left
+        ) -> tuple[int, bool] | None:
+            if message["stage"] != stage or not left["crashes"]:
+                return None
+            left["crashes"] -= 1
+            return number, after
 
-            assert turn(world, [start(world, model)], crash) == 1, f"{stage} made no call number {number}"
-            check(world, model)
-    record_property(f"crash points in {stage}", 2 * len(names))
-    print(f"\n{stage}: {len(names)} calls, {2 * len(names)} crashes: {', '.join(names)}")
+        assert turn(world, [start(world, model)], crash) == 1, f"{stage} made no call number {number}"
+        check(world, model)
+    record_property(f"crash points in {stage}", len(points))
+    print(f"\n{stage}: {len(names)} calls, {len(points)} crashes: {', '.join(names)}")
 
 
 @pytest.mark.parametrize("seed", range(6))

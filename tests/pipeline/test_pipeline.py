@@ -13,7 +13,8 @@ from tests.pipeline.conftest import Service
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 MODEL = "adult-story"
-SPEC = '[data]\ntarget = "income"\n[train]\nepochs = 8\nmembers = 2\n[search]\nconfigurations = 1\nfolds = 1\n'
+MLP = 'family = "mlp"\nepochs = 8\nmembers = 2\n'
+SPEC = f'[data]\ntarget = "income"\n[train]\n{MLP}[search]\nconfigurations = 1\nfolds = 1\n'
 
 
 @pytest.fixture(scope="module")

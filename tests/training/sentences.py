@@ -43,7 +43,7 @@ def sentences(task: str, pieces: Pieces | None = None, rows: int = 240) -> Sente
     program = program_of(made)
     program = program.reading(pieces) if pieces else program
     target_n = y_n if LABELS[task] else 10.0 * y_n + np.random.default_rng(1).normal(0, 1, rows)
-    train = Train(epochs=30, patience=30, batch_size=16, width=8, learning_rate=1e-2)
+    train = Train(epochs=14, patience=14, batch_size=16, width=8, learning_rate=1e-2)
     spec = Spec(train=train, search=SearchSection(configurations=2, folds=1))
     schema = {"task": task, "labels": LABELS[task], "modality": "text"}
     settings = config.resolve(spec, schema, rows=rows, features=program.shape)

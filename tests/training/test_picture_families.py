@@ -75,7 +75,7 @@ def test_weights_follow_from_the_seed_and_what_decays_is_told_for_each(name: str
         assert yes == ("kernel" in jax.tree_util.keystr(path)), path
 
 
-@pytest.mark.parametrize(("name", "shape"), [*((name, SHAPE) for name in NAMES), ("resnet", (30, 17, 3))])
+@pytest.mark.parametrize(("name", "shape"), [*((name, SHAPE) for name in NAMES[:3]), ("resnet", (18, 13, 3))])
 def test_the_exported_graphs_answer_and_explain_at_every_batch_size(
     name: str, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
