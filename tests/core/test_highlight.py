@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tidemill.core import features
 from tidemill.core.features.text_bags import Texts
+from tidemill.core.features.text_pieces import Pieces as WordPieces
 from tidemill.core.features.texts import TextProgram
 from tidemill.core.highlight import Mark, marks
 from tidemill.core.spec import Spec
@@ -53,12 +54,17 @@ def explained(program: TextProgram, text: str, seed: int = 0) -> tuple[Array, Ar
     return x.bag_nm[0], np.concatenate(places)
 
 
+def marked(program: TextProgram, text: str, bag_m: Array, value_p: Array) -> tuple[list[Mark], float]:
+    """The marks of n-grams and tokens: no network reads pieces of words here."""
+    return marks(program, text, bag_m, value_p, len(value_p) - len(bag_m))
+
+
 def only(program: TextProgram, text: str, token: int) -> list[Mark]:
     """The marks of contributions of which only one token has one."""
     bag_m, value_p = explained(program, text)
     alone_p = np.zeros_like(value_p)
     alone_p[len(bag_m) + token] = 1.0
-    found, rest = marks(program, text, bag_m, alone_p)
+    found, rest = marked(program, text, bag_m, alone_p)
     assert rest == 0.0
     return found
 
@@ -66,7 +72,7 @@ def only(program: TextProgram, text: str, token: int) -> list[Mark]:
 @pytest.mark.parametrize("text", SENTENCES)
 def test_marks_and_rest_sum_to_the_contributions_and_stand_in_order(program: TextProgram, text: str) -> None:
     bag_m, value_p = explained(program, text)
-    found, rest = marks(program, text, bag_m, value_p)
+    found, rest = marked(program, text, bag_m, value_p)
     assert sum(mark.contribution for mark in found) + rest == pytest.approx(value_p.sum(), abs=1e-9)
     assert rest == pytest.approx(0.0, abs=1e-12), "everything known stands somewhere"
     ends = [0, *(place for mark in found for place in (mark.start, mark.end))]
@@ -79,7 +85,7 @@ def test_marks_and_rest_sum_to_the_contributions_and_stand_in_order(program: Tex
 def test_sums_are_kept_whatever_the_text(program: TextProgram, text: str, seed: int) -> None:
     bag_m, value_p = explained(program, text, seed)
     value_p = value_p + np.random.default_rng(seed).normal(size=len(value_p))  # padding too
-    found, rest = marks(program, text, bag_m, value_p)
+    found, rest = marked(program, text, bag_m, value_p)
     assert sum(mark.contribution for mark in found) + rest == pytest.approx(value_p.sum(), abs=1e-9)
     assert all(0 <= mark.start < mark.end <= len(text) for mark in found)
     assert all(one.end <= other.start for one, other in itertools.pairwise(found))
@@ -117,7 +123,7 @@ def test_an_n_gram_is_shared_by_the_tokens_it_touches_in_all_its_places(program:
     assert pairs, "the pair of words is known"
     value_p = np.zeros(x.bag_nm.shape[1] + x.seq_nt.shape[1])
     value_p[list(x.bag_nm[0]).index(pairs[0])] = 1.0
-    found, rest = marks(program, text, x.bag_nm[0], value_p)
+    found, rest = marked(program, text, x.bag_nm[0], value_p)
     touched = [mark for mark in found if mark.contribution]
     assert rest == 0.0 and len(touched) in (3, 4)
     assert sum(mark.contribution for mark in touched) == pytest.approx(1.0)
@@ -131,7 +137,7 @@ def test_signs_that_stand_for_themselves_are_marked(program: TextProgram) -> Non
         pytest.skip("no n-gram of signs alone is known")
     value_p = np.zeros(x.bag_nm.shape[1] + x.seq_nt.shape[1])
     value_p[list(x.bag_nm[0]).index(signs[0])] = -1.0
-    found, rest = marks(program, text, x.bag_nm[0], value_p)
+    found, rest = marked(program, text, x.bag_nm[0], value_p)
     assert [(text[mark.start : mark.end].strip("!"), mark.contribution) for mark in found] == [("", -1.0)]
     assert rest == 0.0
 
@@ -140,12 +146,12 @@ def test_what_stands_nowhere_is_the_rest(program: TextProgram) -> None:
     x = read(program, "good film")
     value_p = np.zeros(x.bag_nm.shape[1] + x.seq_nt.shape[1])
     value_p[x.bag_nm.shape[1] - 1], value_p[-1] = 0.25, 0.5  # padding of n-grams and of tokens
-    assert marks(program, "good film", x.bag_nm[0], value_p) == ([], 0.75)
+    assert marked(program, "good film", x.bag_nm[0], value_p) == ([], 0.75)
 
 
 def test_a_text_without_anything_known_has_no_marks(program: TextProgram) -> None:
     bag_m, value_p = explained(program, "zzz")
-    found, rest = marks(program, "", bag_m, value_p)
+    found, rest = marked(program, "", bag_m, value_p)
     assert found == [] and rest == pytest.approx(value_p.sum())
 
 
@@ -153,6 +159,26 @@ def test_a_long_text_is_marked_in_a_moment(program: TextProgram) -> None:
     """Marks are made of whole arrays; pairs of every n-gram with every token would take minutes here."""
     text = "good film 电影 " * 4_000
     bag_m, value_p = explained(program, text)
-    found, rest = marks(program, text, bag_m, value_p)
+    found, rest = marked(program, text, bag_m, value_p)
     assert sum(mark.contribution for mark in found) + rest == pytest.approx(value_p.sum(), abs=1e-6)
     assert len(found) > 10_000
+
+
+@pytest.mark.parametrize("text", ["An unaffable film!", "这部电影 unaffable", "good film " * 300])
+def test_a_piece_of_a_word_is_marked_where_it_stands(program: TextProgram, text: str) -> None:
+    known = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "film", "good", "a", "!", "电", "影")
+    reading = program.reading(WordPieces(known))
+    x, spans = read(reading, text), reading.spans(text)
+    before = x.bag_nm.shape[1] + x.seq_nt.shape[1]
+    value_p = np.zeros(before + x.piece_nt.shape[1])
+    real = np.flatnonzero(x.piece_nt[0])
+    value_p[before + real] = 1.0 + np.arange(len(real))
+    found, rest = marks(reading, text, x.bag_nm[0], value_p, x.seq_nt.shape[1])
+    assert sum(mark.contribution for mark in found) + rest == pytest.approx(value_p.sum())
+    assert rest == 1.0 + len(real), "the start of the text and its end stand nowhere"
+    at = {(mark.start, mark.end): mark.contribution for mark in found}
+    within = [place for place in at if text[slice(*place)] == "unaffable"]
+    for start, end in within:
+        inside = (spans.start_p >= start) & (spans.end_p <= end) & (spans.start_p < spans.end_p)
+        assert inside.sum() == 3 and at[start, end] == pytest.approx(value_p[before:][: len(inside)][inside].sum())
+    assert within or "un" not in text

@@ -82,8 +82,8 @@ def _texts(predictor: Predictor, rows: Sequence[Row], texts: Inputs, target_nk: 
     told = []
     for row, value_1p in enumerate(found):
         text = str(rows[row][program.column])
-        bag_m = texts.padded(np.array([row])).bag_nm[0]
-        marks, rest = highlight.marks(program, text, bag_m, value_1p[0])
+        alone_1 = texts.padded(np.array([row]))
+        marks, rest = highlight.marks(program, text, alone_1.bag_nm[0], value_1p[0], alone_1.seq_nt.shape[1])
         told.append({"contributions": [_shown(text, *mark) for mark in marks], "rest": short(rest)})
     return told, prediction_n, baseline_n
 

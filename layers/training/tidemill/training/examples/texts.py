@@ -36,7 +36,8 @@ def _entry(one: Shown, data: Dataset) -> dict[str, Any]:
     """One text with its answer; marks stand as [start, end, contribution], `rest` is what is not marked."""
     program: TextProgram = cast(Any, data.program)
     text = str(data.test.columns[program.column][one.row])
-    found, rest = marks(program, text, data.test.x_n.bag_nm[one.row], one.contribution_p)
+    x_n = data.test.x_n
+    found, rest = marks(program, text, x_n.bag_nm[one.row], one.contribution_p, x_n.seq_nt.shape[1])
     return {**one.facts, **excerpt(text, found, float(rest))}
 
 
