@@ -6,12 +6,11 @@ at 64 held rows and as many of training, and the keeping of the best.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from throughput.problem import TASKS, WIDTH, WORDS, rows
+from throughput.problem import TASKS, WIDTH, WORDS, Losses, rows, ways
 
 from tidemill.core.features.text_bags import Texts
 from tidemill.training import batches, config, loop, losses
@@ -21,7 +20,6 @@ from tidemill.training.optimizers import Knobs
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 LOOKED = 64
 SETTINGS = (1e-3, 1e-4, 0.0, 0.0, 0.9, 1.0)  # learning rate, weight decay; no L1, no dropout; momentum, clipping
-Losses = Callable[[], list[float]]
 
 config.use_compilation_cache(None)  # JAX_COMPILATION_CACHE_DIR, where set
 
@@ -65,18 +63,4 @@ class Training:
         return lambda: [float(self.state.best_loss[0, 0])]
 
 
-made: dict[str, Training] = {}
-
-
-def trained(name: str) -> Callable[[int], Losses]:
-    """The way to train a network for some epochs; it is made when first asked for."""
-
-    def run(count: int) -> Losses:
-        if name not in made:
-            made[name] = Training(name)
-        return made[name].epochs(count)
-
-    return run
-
-
-WAYS = {name: trained(name) for name in TASKS}
+WAYS = ways(Training)

@@ -10,10 +10,12 @@ Axes: n rows, f features, h height, w width, c channels, t tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+Losses = Callable[[], list[float]]  # asked for when the clock has stopped
 HIDDEN, FILTERS, DENSE = (64, 32), 32, 128
 WORDS, WIDTH, HEADS, BLOCKS, WIDER = 5_000, 64, 4, 2, 2
 
@@ -48,3 +50,19 @@ def rows(name: str) -> tuple[Any, Any]:
     seq_nt = chance.integers(2, WORDS, size)
     seq_nt[:, ::7] = 2 + y_n[:, None]
     return seq_nt.astype(np.int32), y_n.astype(np.int32)
+
+
+def ways(training: Callable[[str], Any]) -> dict[str, Callable[[int], Losses]]:
+    """For each network the way to train it for some epochs; it is made when first asked for."""
+    made: dict[str, Any] = {}
+
+    def trained(name: str) -> Callable[[int], Losses]:
+        def run(count: int) -> Losses:
+            if name not in made:
+                made[name] = training(name)
+            told: Losses = made[name].epochs(count)
+            return told
+
+        return run
+
+    return {name: trained(name) for name in TASKS}

@@ -5,16 +5,14 @@ Left out in its favour: clipping, averaging, keeping the best, the look at rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from throughput.problem import BLOCKS, DENSE, FILTERS, HEADS, HIDDEN, TASKS, WIDER, WIDTH, WORDS, rows
+from throughput.problem import BLOCKS, DENSE, FILTERS, HEADS, HIDDEN, TASKS, WIDER, WIDTH, WORDS, Losses, rows, ways
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 PACKAGES = ("torch", "numpy")
-Losses = Callable[[], list[float]]
 torch.set_num_threads(1)
 
 
@@ -100,18 +98,4 @@ class Training:
         return lambda: [loss.item()]
 
 
-made: dict[str, Training] = {}
-
-
-def trained(name: str) -> Callable[[int], Losses]:
-    """The way to train a network for some epochs; it is made when first asked for."""
-
-    def run(count: int) -> Losses:
-        if name not in made:
-            made[name] = Training(name)
-        return made[name].epochs(count)
-
-    return run
-
-
-WAYS = {name: trained(name) for name in TASKS}
+WAYS = ways(Training)
