@@ -185,6 +185,20 @@ def test_shifted_copies_are_the_convolution_itself(stride: int, size: int) -> No
     assert np.allclose(here, there, atol=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width", "size"), [(8, 6, 2), (9, 7, 2), (9, 6, 3)])
+def test_pooling_and_its_gradient_are_those_of_the_plain_maximum_even_where_pixels_tie(
+    height: int, width: int, size: int
+) -> None:
+    x_bhwc = jax.numpy.asarray(np.random.default_rng(0).integers(0, 3, (5, height, width, 4)), "float32")
+    pull = np.random.default_rng(1).normal(size=(5, height // size, width // size, 4)).astype(np.float32)
+    here, back = jax.vjp(lambda x: pixels.pooled(x, size), x_bhwc)
+    with pixels.exported(True):
+        there, plainly = jax.vjp(lambda x: pixels.pooled(x, size), x_bhwc)
+        gradient = plainly(pull)[0]
+    assert np.array_equal(here, there)
+    assert np.allclose(back(pull)[0], gradient, atol=1e-6)
+
+
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 

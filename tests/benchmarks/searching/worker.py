@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 
 
 def pinned() -> int | None:
@@ -35,7 +35,8 @@ def main(name: str) -> None:
     except ModuleNotFoundError as problem:
         print(json.dumps({"missing": problem.name}), file=answers)
         return
-    versions = {package: version(package) for package in contender.PACKAGES}
+    sellers = packages_distributions()  # tensorflow comes as tensorflow-cpu, too
+    versions = {package: version(sellers.get(package, [package])[0]) for package in contender.PACKAGES}
     print(json.dumps({"core": core, "versions": versions}), file=answers)
     for line in sys.stdin:
         asked = json.loads(line)

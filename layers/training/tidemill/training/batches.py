@@ -19,7 +19,7 @@ from tidemill.training.inputs import Inputs
 
 Array = NDArray[Any]
 
-LOOK = 1024  # rows a validation pass takes at once
+LOOK = 256  # rows a validation pass takes at once, and the most of training that are looked at for the curve
 LEAST_LOOK, LOOK_PIXELS = 16, 1 << 20  # fewer of large pictures, whose layers are larger still
 GRAIN = 8  # bucket sizes between a power of two and the next: at most an eighth is padding
 CHUNK_WORK = 5e9  # rows * weights between two looks at stop(): a second or two on two cores

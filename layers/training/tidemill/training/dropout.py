@@ -1,4 +1,4 @@
-"""Dropout whose every decision follows from numbers: seed, epoch, step, member, layer. No state, so resuming is exact.
+"""Dropout whose every decision follows from numbers: seed, epoch, step, layer. No state, so resuming is exact.
 
 The masks come from a 32-bit integer hash of a counter (the mixer is C. Wellons' hash-prospector result, bias 0.11).
 Against JAX's threefry this takes a third off an epoch of a small net and half a second off its compilation; masks

@@ -110,7 +110,7 @@ def train(
     knobs_c, rows, scale = (placement.everywhere(tree) for tree in (knobs_c, ground.rows, ground.scale))
     ground = replace(ground, rows=rows, scale=scale)
     held_gv = batches.looked([group.held for group in ground.groups], ground.padding, look_of(rows.x_n))
-    most = held_gv.shape[1]
+    most = min(held_gv.shape[1], batches.LOOK)
     seen_gv = batches.filled([group.train[:most] for group in ground.groups], most, ground.padding)
     while not state.done(pace) and state.epoch < (until or pace.epochs):
         order_gn = batches.order(ground.groups, state.epoch, ground.cut.rows, ground.padding)
@@ -196,28 +196,37 @@ def run_chunk(
 ) -> tuple[Weights, Any, Weights]:
     """A chunk of an epoch: its share of the epoch's shuffled rows in batches."""
     epoch, chunk, epochs, warmup = place
-    a_gc = jax.tree.leaves(weights)[0]
-    places_c = jnp.arange(a_gc.shape[1], dtype=jnp.uint32)
     per_epoch = cut.steps * cut.chunks
 
-    def step(carry: tuple[Any, ...], index: jax.Array) -> tuple[tuple[Any, ...], None]:
-        number = epoch * per_epoch + index
-        scheduled = factor(kind.schedule, number, epochs * per_epoch, warmup)
-        share = jnp.maximum(1.0 / max(1.0, AVERAGED * per_epoch), 1.0 / (number + 1.0))
+    def group(order_n: jax.Array, seed: jax.Array, *carried: Any) -> tuple[Any, ...]:
+        def member(knobs: Knobs, *carry: Any) -> tuple[Any, ...]:
+            def step(carry: tuple[Any, ...], index: jax.Array) -> tuple[tuple[Any, ...], None]:
+                number = epoch * per_epoch + index
+                scheduled = factor(kind.schedule, number, epochs * per_epoch, warmup)
+                share = jnp.maximum(1.0 / max(1.0, AVERAGED * per_epoch), 1.0 / (number + 1.0))
+                at_b = jax.lax.dynamic_slice(order_n, (index * cut.batch,), (cut.batch,))
+                batch = jax.tree.map(lambda value: value[at_b], rows)
+                key = fold(seed, index)  # equal draws for a group's members: their settings are what differs
+                return _step(kind, batch, scale, scheduled, share, key, knobs, *carry), None
 
-        def group(carried: tuple[Any, ...], order_n: jax.Array, seed: jax.Array) -> tuple[Any, ...]:
-            at_b = jax.lax.dynamic_slice(order_n, (index * cut.batch,), (cut.batch,))
-            batch = jax.tree.map(lambda value: value[at_b], rows)
-            keys = jax.vmap(fold, (None, 0))(fold(seed, index), places_c)
-            one = partial(_step, kind, batch, scale, scheduled, share)
-            moved: tuple[Any, ...] = jax.vmap(one)(keys, knobs_c, *carried)
-            return moved
+            after: tuple[Any, ...] = jax.lax.scan(step, carry, chunk * cut.steps + jnp.arange(cut.steps))[0]
+            return after
 
-        return jax.vmap(group)(carry, order_gn, seeds_g), None
+        return each(member, knobs_c, *carried)
 
-    indices = chunk * cut.steps + jnp.arange(cut.steps)
-    (weights, moments, average), _ = jax.lax.scan(step, (weights, moments, average), indices)
-    return weights, moments, average
+    return each(group, order_gn, seeds_g, weights, moments, average)
+
+
+def each(one: Callable[..., tuple[Any, ...]], *axes: Any) -> tuple[Any, ...]:
+    """`jax.vmap`, but for what there is one of: XLA's programs for a CPU are faster without an axis of one.
+
+    Around a whole chunk, not in its steps, where taking the axis off and on would cost copies.
+    """
+    if jax.tree.leaves(axes)[0].shape[0] > 1:
+        done: tuple[Any, ...] = jax.vmap(one)(*axes)
+        return done
+    alone = jax.tree.map(lambda leaf: leaf[0], axes)
+    return jax.tree.map(lambda leaf: leaf[None], one(*alone))  # type: ignore[no-any-return]
 
 
 def _step(
@@ -276,8 +285,9 @@ def look(
 ) -> tuple[jax.Array, jax.Array]:
     """What is watched [g, c] on rows of training and on held ones, weighed alike, some rows at a time."""
     size = min(look_of(rows.x_n), held_gv.shape[1])
+    first = seen_gv.shape[1] // size
 
-    def losses(members: Weights, at_v: jax.Array) -> jax.Array:
+    def losses(members: Weights, at_v: jax.Array) -> tuple[jax.Array, jax.Array]:
         def part(at: jax.Array) -> tuple[jax.Array, jax.Array]:
             x_v, y_v, w_v = jax.tree.map(lambda value: value[at], rows)
 
@@ -287,13 +297,13 @@ def look(
 
             return jax.vmap(one)(members), w_v.sum()
 
-        sums, counts = jax.lax.map(part, at_v.reshape(-1, size))
-        mean = sums.sum(0) / counts.sum()
-        return jnp.sqrt(mean) if watched(kind.task, kind.loss) == "RMSE" else mean
+        sums, counts = jax.lax.map(part, at_v.reshape(-1, size))  # one body to compile for both kinds of rows
+        seen_c, held_c = (sums[at].sum(0) / counts[at].sum() for at in (slice(first), slice(first, None)))
+        rooted = watched(kind.task, kind.loss) == "RMSE"
+        return (jnp.sqrt(seen_c), jnp.sqrt(held_c)) if rooted else (seen_c, held_c)
 
-    both = jnp.stack([seen_gv, held_gv])  # one body to compile for the two of them
-    seen_gc, held_gc = jax.vmap(lambda at_gv: jax.vmap(losses)(average, at_gv))(both)
-    return seen_gc, held_gc
+    told: tuple[jax.Array, jax.Array] = jax.vmap(losses)(average, jnp.concatenate([seen_gv, held_gv], axis=1))
+    return told
 
 
 @partial(jax.jit, donate_argnames=("best",))
