@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from tidemill.training.families import Drop, Weights, picture
+from tidemill.training.families import Drop, Weights, modules, picture
 from tidemill.training.families.picture import Pictures, shrunk, smaller, stacked
 from tidemill.training.families.pixels import Shape
 
@@ -34,8 +34,8 @@ class Reader(nnx.Module):  # type: ignore[misc]
     """One recurrent layer; its gates stand side by side: in, forget, new, out."""
 
     def __init__(self, values: int, units: int, rngs: nnx.Rngs) -> None:
-        self.seen = nnx.Linear(values, 4 * units, rngs=rngs)
-        self.kept = nnx.Linear(units, 4 * units, use_bias=False, rngs=rngs)
+        self.seen = modules.Linear(values, 4 * units, rngs=rngs)
+        self.kept = modules.Linear(units, 4 * units, use_bias=False, rngs=rngs)
 
 
 class Layers(nnx.Module):  # type: ignore[misc]
@@ -47,7 +47,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
         self.readers = nnx.List(
             [Reader(values, units, rngs) for values in (width // 2 ** len(filters) * filters[-1], units)]
         )
-        self.out = nnx.Linear(units, outputs, rngs=rngs)
+        self.out = modules.Linear(units, outputs, rngs=rngs)
         self.mean = nnx.Param(jnp.zeros(shape))  # of the training pictures: constant, nothing pulls on it
 
 

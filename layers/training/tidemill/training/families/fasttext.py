@@ -32,7 +32,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
 
     def __init__(self, tokens: int, outputs: int, width: int, rngs: nnx.Rngs) -> None:
         self.embedding = nnx.Param(jnp.zeros((tokens + BUCKETS, width)))
-        self.out = nnx.Linear(width, outputs, rngs=rngs)
+        self.out = modules.Linear(width, outputs, rngs=rngs)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
     """The layer as Flax sees it."""
 
     def __init__(self, features: int, outputs: int, rngs: nnx.Rngs) -> None:
-        self.out = nnx.Linear(features, outputs, rngs=rngs)
+        self.out = modules.Linear(features, outputs, rngs=rngs)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ class Layers(nnx.Module):  # type: ignore[misc]
 
     def __init__(self, tokens: int, outputs: int, units: int, rngs: nnx.Rngs) -> None:
         self.embedding = nnx.Param(jnp.zeros((tokens, EMBEDDING)))
-        self.seen = nnx.Linear(EMBEDDING, 4 * units, rngs=rngs)
-        self.kept = nnx.Linear(units, 4 * units, use_bias=False, rngs=rngs)
-        self.out = nnx.Linear(units, outputs, rngs=rngs)
+        self.seen = modules.Linear(EMBEDDING, 4 * units, rngs=rngs)
+        self.kept = modules.Linear(units, 4 * units, use_bias=False, rngs=rngs)
+        self.out = modules.Linear(units, outputs, rngs=rngs)
 
 
 @dataclass(frozen=True)

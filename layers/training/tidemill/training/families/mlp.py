@@ -28,9 +28,9 @@ class Layers(nnx.Module):  # type: ignore[misc]
 
     def __init__(self, features: int, outputs: int, widths: tuple[int, ...], rngs: nnx.Rngs) -> None:
         sizes = (features, *widths)
-        self.hidden = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
-        self.out = nnx.Linear(widths[-1], outputs, rngs=rngs)
-        self.skip = nnx.Linear(features, outputs, use_bias=False, rngs=rngs)
+        self.hidden = nnx.List([modules.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
+        self.out = modules.Linear(widths[-1], outputs, rngs=rngs)
+        self.skip = modules.Linear(features, outputs, use_bias=False, rngs=rngs)
 
     def enter(self, x_bf: jax.Array) -> Entered:
         """The first layer before its bend, and the linear path."""

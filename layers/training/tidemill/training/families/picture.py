@@ -78,8 +78,8 @@ class Layers(nnx.Module):  # type: ignore[misc]
         height, width, channels = smaller(shape)
         self.convolutions = nnx.List([nnx.Conv(a, b, (3, 3), rngs=rngs) for a, b in pairwise((channels, *filters))])
         pools = 2 ** len(filters)
-        self.dense = nnx.Linear((height // pools) * (width // pools) * filters[-1], hidden, rngs=rngs)
-        self.out = nnx.Linear(hidden, outputs, rngs=rngs)
+        self.dense = modules.Linear((height // pools) * (width // pools) * filters[-1], hidden, rngs=rngs)
+        self.out = modules.Linear(hidden, outputs, rngs=rngs)
         self.mean = nnx.Param(jnp.zeros(shape))  # of the training pictures: constant, nothing pulls on it
 
 

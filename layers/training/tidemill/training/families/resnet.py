@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from tidemill.training.families import Drop, Weights, picture
+from tidemill.training.families import Drop, Weights, modules, picture
 from tidemill.training.families.picture import Pictures
 from tidemill.training.families.pixels import Shape, convolved
 
@@ -81,7 +81,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
         inside = [width for width in widths for _ in range(BLOCKS)]
         self.blocks = nnx.List([Block(a, b, rngs) for a, b in pairwise((widths[0], *inside))])
         self.norm = Norm(widths[-1], rngs)
-        self.out = nnx.Linear(widths[-1], outputs, rngs=rngs)
+        self.out = modules.Linear(widths[-1], outputs, rngs=rngs)
         self.mean = nnx.Param(jnp.zeros(shape))  # of the training pictures: constant, nothing pulls on it
 
 

@@ -63,7 +63,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
         self.shift = nnx.Param(jnp.zeros((m, EMBEDDING)))
         self.pieces = nnx.Param(jnp.zeros((m, t, EMBEDDING)))
         self.adapter = nnx.Param(jnp.zeros((j, entering)))
-        self.hidden = nnx.List([nnx.Linear(a, d, rngs=rngs) for a in (entering, *[d] * (BLOCKS - 1))])
+        self.hidden = nnx.List([modules.Linear(a, d, rngs=rngs) for a in (entering, *[d] * (BLOCKS - 1))])
         self.head = nnx.Param(jnp.zeros((j, d, sizes.outputs)))
         self.bias = nnx.Param(jnp.zeros((j, sizes.outputs)))
 

@@ -29,11 +29,11 @@ class Block(nnx.Module):  # type: ignore[misc]
 
     def __init__(self, width: int, rngs: nnx.Rngs) -> None:
         self.before = nnx.LayerNorm(width, rngs=rngs)
-        self.asked = nnx.Linear(width, 3 * width, rngs=rngs)
-        self.told = nnx.Linear(width, width, rngs=rngs)
+        self.asked = modules.Linear(width, 3 * width, rngs=rngs)
+        self.told = modules.Linear(width, width, rngs=rngs)
         self.between = nnx.LayerNorm(width, rngs=rngs)
-        self.wide = nnx.Linear(width, WIDER * width, rngs=rngs)
-        self.narrow = nnx.Linear(WIDER * width, width, rngs=rngs)
+        self.wide = modules.Linear(width, WIDER * width, rngs=rngs)
+        self.narrow = modules.Linear(WIDER * width, width, rngs=rngs)
 
     def __call__(self, z_bte: jax.Array, real_bt: jax.Array, drop: Drop) -> jax.Array:
         """The next layer's vectors."""
@@ -50,7 +50,7 @@ class Layers(nnx.Module):  # type: ignore[misc]
         self.place_embedding = nnx.Param(jnp.zeros((words.TOKENS, width)))
         self.blocks = nnx.List([Block(width, rngs) for _ in range(BLOCKS)])
         self.after = nnx.LayerNorm(width, rngs=rngs)
-        self.out = nnx.Linear(width, outputs, rngs=rngs)
+        self.out = modules.Linear(width, outputs, rngs=rngs)
 
 
 @dataclass(frozen=True)
