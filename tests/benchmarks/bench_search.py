@@ -146,7 +146,7 @@ def about(children: dict[str, Child], repeats: int) -> str:
     return (
         f"K configurations (learning rate, weight decay, L1, dropout, width 64-32 or 32-16) on {ROWS:,} x {FEATURES}"
         f" rows, {EPOCHS} epochs, batches of {BATCH}, AdamW, {HELD:,} held rows looked at after each epoch by all;"
-        " Tidemill also looks at as many training rows, clips, averages weights and keeps the best, which is in its"
+        " Tidemill also looks at 256 training rows, clips, averages weights and keeps the best, which is in its"
         f" time. Medians of {repeats} turns after a warm-up, in turn, a process each,"
         f" {'one thread' if core is None else f'bound to core {core} (sched_setaffinity)'}; CPU time of the process"
         " with all its threads. Ways that train one configuration after the other cost the same for every K: measured"

@@ -1,7 +1,7 @@
 """Tidemill's own path: loop.start and loop.train on families.mlp, as the search trains one rung on one split.
 
 Part of it, and of the time: gradient clipping, the running average of the weights, and after each epoch the look at
-as many training rows as held ones and the keeping of the best. Axes: c configurations.
+256 training rows beside the held ones, and the keeping of the best. Axes: c configurations.
 """
 
 from __future__ import annotations

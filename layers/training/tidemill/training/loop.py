@@ -275,8 +275,13 @@ def outputs(net: Net, weights: Weights, x_b: jax.Array, drop: Drop) -> jax.Array
 
 def predict(kind: Kind, weights: Weights, scale: Scale, x_b: jax.Array) -> jax.Array:
     """The answer of members [m, ...] together; pure, so that it can be compiled, differentiated and exported."""
-    out_mjbk = jax.vmap(lambda member: outputs(kind.net, member, x_b, keep))(weights)
+    out_mjbk = beside_each_other(lambda member: outputs(kind.net, member, x_b, keep), weights)
     return answer(kind.task, kind.log1p, scale, out_mjbk.reshape(-1, *out_mjbk.shape[2:]), kind.loss)
+
+
+def beside_each_other(one: Callable[..., Any], *values: Any, in_axes: Any = 0) -> Any:
+    """`jax.vmap` over members whose weights may be NumPy's, which JAX does not take where gradients are our own."""
+    return jax.vmap(one, in_axes)(*jax.tree.map(jnp.asarray, values))
 
 
 @partial(jax.jit, static_argnames=("kind",))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tidemill.training.evaluate import Model
 from tidemill.training.families import Weights, keep
-from tidemill.training.loop import Kind
+from tidemill.training.loop import Kind, beside_each_other
 from tidemill.training.losses import Scale, answer
 
 Array = NDArray[Any]
@@ -84,7 +84,7 @@ class Nets:
         return part_u
 
     def _each(self, step: Callable[..., Any], *values: Any) -> Any:
-        return jax.vmap(step)(self.weights, *values)
+        return beside_each_other(step, self.weights, *values)
 
 
 @dataclass(frozen=True, eq=False)
