@@ -1,5 +1,7 @@
 # Tidemill's commands. `make help` lists them.
 SHELL := /bin/bash
+# Without bytecode each test worker and each function it starts would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 VENV_BENCH := .venv-bench

@@ -119,7 +119,8 @@ def test_the_word_that_a_class_uses_speaks_for_it(fitted: Fitted) -> None:
     """On the mean of texts that have it at another place each: a small net leans on the place, too."""
     words = ["the", "room", "was", "lovely", "and", "we", "had", "some"]
     rows = [" ".join(words[at:] + words[:at]) for at in range(len(words))]
-    x_n, tokens = fitted.text.x_of(rows), fitted.text.x_of(rows).bag_nm.shape[1]
+    x_n = fitted.text.x_of(rows)
+    tokens = x_n.bag_nm.shape[1]
     target_nk = np.tile(np.eye(3, dtype=np.float32)[:1], (len(rows), 1))
     contribution_np = np.asarray(explain.explained_in_blocks(fitted.explainer, x_n, target_nk)[0])
     of_words = dict.fromkeys(words, 0.0)
