@@ -84,7 +84,15 @@ def is_over(run: dict[str, Any]) -> bool:
     )
 
 
-@pytest.mark.parametrize("moment", ["just uploaded", "training", "promoted"])
+# One moment with every run of the tests, the others with `make test-mill`: each takes a stack, twice.
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("just uploaded", marks=pytest.mark.slow),
+        "training",
+        pytest.param("promoted", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_stack_loses_nothing(shell: Shell, root: Path, tmp_path: Path, moment: str) -> None:
     spec = tmp_path / "tidemill.toml"
     spec.write_text(SPEC if moment == "training" else SPEC.replace("500", "3"))
