@@ -304,6 +304,7 @@ def _version(run: str, number: int) -> Item:
     return {
         **{"version": number, "model": "income", "run": run, "dataset": "d-1", "fingerprint": f"f{number}"},
         **{"bundle": f"bundles/income/{run}/", "primary": primary, "created": f"2026-01-0{number}T10:00:20Z"},
+        "predict_ms": 0.5,
     }
 
 

@@ -146,7 +146,24 @@ def test_a_card_may_style_itself_and_do_nothing_else(plane: Plane) -> None:
 
 def test_a_card_as_json_has_no_number_that_json_cannot_hold(plane: Plane) -> None:
     body = json.loads(plane.client("predict").get("/models/income/card.json").text)
+    assert body.pop("cost")["training"]["seconds"] == 10.5
     assert body == {"model": "income", "version": 2, "bad": None}
+
+
+def test_a_run_and_a_version_tell_what_they_cost(plane: Plane) -> None:
+    run = plane.client().get("/models/income/runs/r-two").json()
+    version = plane.client().get("/models/income/versions/2").json()
+    assert run["cost"] == version["cost"]["training"]
+    assert run["cost"]["usd"] > 0 and run["cost"]["currency"] == "USD"
+    assert version["cost"]["thousand_predictions"]["usd"] > 0
+    assert plane.client().get("/models/income/runs/r-bad").json()["cost"] is None
+
+
+def test_a_card_is_shown_with_its_bill_where_it_has_room_for_it(plane: Plane) -> None:
+    plane.artefact("bundles/income/r-two/card.html", "<main>income 2<!--cost--></main>")
+    text = plane.client("predict").get("/models/income/card").text
+    assert "<h2>Cost</h2>" in text and "USD at list prices" in text and "thousand warm requests" in text
+    assert "<!--cost-->" not in text
 
 
 def test_a_model_without_a_version_in_service_has_no_card(plane: Plane) -> None:

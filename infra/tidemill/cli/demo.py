@@ -12,6 +12,7 @@ import click
 
 from tidemill.cli import stack
 from tidemill.cli.ask import ask, show_explanations, show_predictions
+from tidemill.cli.cost import in_words
 from tidemill.cli.failures import NoFile
 from tidemill.cli.models import save_card
 from tidemill.cli.push import see_through, send, spec_text
@@ -57,6 +58,7 @@ def demo(session: Session, port: int, timeout: float) -> None:
     show_explanations(screen, found["explanations"])
     found["card"] = str(quietly(lambda: save_card(session, api, MODEL, None, None)) or "")
     found["curl"] = curl_lines(found["stack"]["url"], session.places.keys_file, row)
+    found["cost"] = api.get(f"/models/{MODEL}/versions/{end['run']['version']}").get("cost")
     _tell(session, found)
     screen.document(found)
 
@@ -90,6 +92,8 @@ def _tell(session: Session, found: Item) -> None:
     screen = session.screen
     screen.say(f"First prediction: {seconds(found['times_s']['first prediction'])}")
     screen.say(f"From upload to first prediction: {seconds(found['upload_to_prediction_s'])}", "bold green")
+    for line in in_words(found["cost"] or {}):
+        screen.say(line)
     screen.say()
     screen.say("Try it yourself:", "bold")
     for line in found["curl"]:

@@ -6,6 +6,7 @@ import click
 
 from tidemill.cli.ask import explain, predict
 from tidemill.cli.backbones import backbone
+from tidemill.cli.cost import cost
 from tidemill.cli.demo import demo
 from tidemill.cli.deploy import deploy
 from tidemill.cli.doctor import doctor
@@ -33,7 +34,7 @@ def main(context: click.Context) -> None:
 for command in (
     *(up, down, status, demo, doctor, deploy),
     *(push, models, runs, logs, card, predict, explain, promote, rollback, keys),
-    backbone,
+    *(backbone, cost),
 ):
     main.add_command(command)
 

@@ -73,6 +73,7 @@ def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: St
         rows=prepared.schema["rows"],
         target=prepared.schema["target"],
         task=prepared.schema["task"],
+        modality=prepared.schema.get("modality", "table"),
     )
 
 

@@ -126,6 +126,13 @@ class Promote:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a run may cost."""
+
+    max_usd: float | None = None  # a run that is estimated dearer is refused; its job is stopped before it gets there
+
+
+@dataclass(frozen=True)
 class Spec:
     """A whole tidemill.toml."""
 
@@ -137,6 +144,7 @@ class Spec:
     search: Search = field(default_factory=Search)
     decision: Decision = field(default_factory=Decision)
     promote: Promote = field(default_factory=Promote)
+    budget: Budget = field(default_factory=Budget)
 
     @classmethod
     def from_toml(cls, text: str) -> Spec:
@@ -223,6 +231,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "search.folds": (0, 20),
     "decision.false_positive": (0.0, 1e12),
     "decision.false_negative": (0.0, 1e12),
+    "budget.max_usd": (0.0, 1e9),
 }
 
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidemill.core import clients
+from tidemill.core import clients, costs, prices
 from tidemill.core.errors import Conflict
 from tidemill.core.events import Bus
 from tidemill.core.registry import Item, Registry
 from tidemill.core.settings import Settings
+
+# SubmitJob's own strategy replaces the job definition's as a whole, so these are infra/batch.yaml's rules again.
+RETRY_RULES = (
+    {"onStatusReason": "Host EC2*", "action": "RETRY"},
+    {"onReason": "CannotPull*", "action": "RETRY"},
+    {"onExitCode": "75", "action": "RETRY"},
+    {"onExitCode": "*", "onReason": "*", "action": "EXIT"},
+    {"onStatusReason": "*", "action": "EXIT"},
+)
 
 
 def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Settings, client: Any = None) -> Item:
@@ -20,13 +29,39 @@ def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Sett
     run = registry.run(model, run_id)
     if run["state"] == "PREPARED":
         existing = registry.version_of(model, run["fingerprint"])
-        run = _submit(run, registry, settings, client) if existing is None else registry.adopt(model, run_id, existing)
+        run = _tried(run, registry, settings, client) if existing is None else registry.adopt(model, run_id, existing)
+    if run["state"] == "REJECTED":
+        bus.tell("RunFailed", {"model": model, "run": run_id, "reason": run["reason"]})
     if run["state"] == "READY" and "decision" not in run:
         bus.tell("VersionRegistered", {"model": model, "run": run_id, "version": run["version"]})
     return run
 
 
-def _submit(run: Item, registry: Registry, settings: Settings, client: Any) -> Item:
+def _tried(run: Item, registry: Registry, settings: Settings, client: Any) -> Item:
+    """The run submitted, or rejected where it would cost more than it may."""
+    table = prices.load()
+    estimated = costs.estimate(run, registry.runs(run["model"]), table)
+    try:
+        bounds = costs.within((run["spec"].get("budget") or {}).get("max_usd"), estimated, table)
+    except costs.OverBudget as error:
+        rejected = {"reason": error.reason(), "estimate": estimated}
+        return registry.advance(run["model"], run["run"], "REJECTED", allowed=["PREPARED"], **rejected)
+    return _submit(run, registry, settings, client, estimated, bounds)
+
+
+def _bounded(bounds: dict[str, int] | None) -> dict[str, Any]:
+    """What SubmitJob is told of a budget."""
+    if bounds is None:
+        return {}
+    return {
+        "timeout": {"attemptDurationSeconds": bounds["timeout_s"]},
+        "retryStrategy": {"attempts": bounds["attempts"], "evaluateOnExit": list(RETRY_RULES)},
+    }
+
+
+def _submit(
+    run: Item, registry: Registry, settings: Settings, client: Any, estimated: Item, bounds: dict[str, int] | None
+) -> Item:
     model, run_id = run["model"], run["run"]
     client = client if client is not None else clients.client("batch")
     job = client.submit_job(
@@ -38,9 +73,10 @@ def _submit(run: Item, registry: Registry, settings: Settings, client: Any) -> I
             "environment": [{"name": "TIDEMILL_MODEL", "value": model}, {"name": "TIDEMILL_RUN", "value": run_id}]
         },
         tags={"tidemill:model": model, "tidemill:run": run_id},
+        **_bounded(bounds),
     )["jobId"]
     try:
-        return registry.advance(model, run_id, "SUBMITTED", allowed=["PREPARED"], job=job)
+        return registry.advance(model, run_id, "SUBMITTED", allowed=["PREPARED"], job=job, estimate=estimated)
     except Conflict:  # the job was quicker than this function, or another delivery was
         registry.name_job(model, run_id, job)
         return registry.run(model, run_id)

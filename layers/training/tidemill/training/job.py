@@ -30,6 +30,7 @@ from tidemill.core.registry import TERMINAL, Item, Registry
 from tidemill.core.settings import Settings
 from tidemill.core.spec import Spec
 from tidemill.core.storage import Storage
+from tidemill.training.machine import machine, row_ms
 
 DONE, BAD_DATA, BUG, INTERRUPTED = 0, 64, 70, 75
 BUG_REASON = {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read the run's log."}
@@ -169,7 +170,8 @@ def _take(model: str, run_id: str, registry: Registry, environment: Mapping[str,
             log.error("Run %s of model %s is not in the registry.", run_id, model)
             return None
         time.sleep(1.0)
-    fields = {"log_stream": stream} if stream else {}
+    under = machine(environment)
+    fields = {**({"log_stream": stream} if stream else {}), **({"machine": under} if under else {})}
     run = registry.lease(model, run_id, job, f"{job}/{uuid.uuid4().hex}", **fields)
     if run is None:
         log.info("Run %s is %s and not this job's.", run_id, registry.run(model, run_id)["state"])
@@ -284,6 +286,7 @@ def _version_fields(run: Item, bundle: Path, prefix: str, heart: Heart) -> Item:
         "target": run.get("target", ""),
         "rows": run.get("rows", {}),
         "stages": heart.stages,
+        "predict_ms": row_ms(bundle),
         "primary": {"name": metrics["primary"], **{key: primary[key] for key in ("value", "low", "high", "baseline")}},
     }
 

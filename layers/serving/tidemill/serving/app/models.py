@@ -7,10 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from tidemill.core import costs, prices
 from tidemill.core.errors import NoChampion, NotFound
 from tidemill.serving.app import shapes
 from tidemill.serving.app.access import OPERATE, PREDICT, caller
 from tidemill.serving.app.artifacts import input_schema, read_json, read_text, search_of
+from tidemill.serving.app.bills import COST, cost_section
 from tidemill.serving.app.parameters import ModelName, Number, Which
 from tidemill.serving.app.plain import plain, public
 from tidemill.serving.app.world import Item, World
@@ -48,7 +50,8 @@ def routes(world: World) -> APIRouter:
         """Show a version with everything measured on its test rows."""
         registry.model(name)
         item = registry.version(name, number)
-        return JSONResponse({**public(item), "metrics": public(read_json(world, _file(item, "metrics.json")))})
+        metrics = public(read_json(world, _file(item, "metrics.json")))
+        return JSONResponse({**public(item), "metrics": metrics, "cost": _cost(world, item)})
 
     @router.get("/models/{model}/versions/{number}/search", response_model=shapes.Searched, openapi_extra=PREDICT)
     def get_search(name: ModelName, number: Number) -> JSONResponse:
@@ -66,13 +69,15 @@ def routes(world: World) -> APIRouter:
     )
     def get_card(name: ModelName, version: Which = None) -> HTMLResponse:
         """Read the model card in a browser (user `key`, password: a key)."""
-        text = read_text(world, _file(_chosen(world, name, version), "card.html"))
+        item = _chosen(world, name, version)
+        text = read_text(world, _file(item, "card.html")).replace(COST, cost_section(_cost(world, item)), 1)
         return HTMLResponse(text, headers={"content-security-policy": CARD_POLICY})
 
     @router.get("/models/{model}/card.json", openapi_extra=PREDICT)
     def get_card_json(name: ModelName, version: Which = None) -> JSONResponse:
         """Read the model card as JSON."""
-        return JSONResponse(public(read_json(world, _file(_chosen(world, name, version), "card.json"))))
+        item = _chosen(world, name, version)
+        return JSONResponse({**public(read_json(world, _file(item, "card.json"))), "cost": _cost(world, item)})
 
     _add_changes(router, world)
     return router
@@ -90,6 +95,20 @@ def _add_changes(router: APIRouter, world: World) -> None:
         """Put the version that served before back in service. With `from`, repeating the call changes nothing."""
         moved = world.registry.rollback(name, by=caller(request), why=body.why, leaving=body.leaving)
         return JSONResponse(public(moved))
+
+
+def _cost(world: World, version: Item) -> dict[str, Any]:
+    """What a version's training cost, was estimated to cost, and what a thousand predictions cost."""
+    table = prices.load()
+    try:
+        run = world.registry.run(str(version["model"]), str(version["run"]))
+    except NotFound:
+        run = {}
+    return {
+        "training": costs.spent(run, table),
+        "estimate": plain(run.get("estimate")),
+        "thousand_predictions": costs.thousand(version, table),
+    }
 
 
 def _promoted(world: World, name: str, body: shapes.PromoteRequest, by: str) -> Item:

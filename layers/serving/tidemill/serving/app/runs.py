@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from tidemill.core import costs, prices
 from tidemill.serving.app import shapes
 from tidemill.serving.app.access import OPERATE
 from tidemill.serving.app.parameters import ModelName, RunId, Since, UploadId
@@ -33,12 +34,12 @@ def routes(world: World) -> APIRouter:
             registry.model(name)  # raises UnknownModel
         if upload is not None:
             found = [run for run in found if of_upload(run, upload)]
-        return JSONResponse({"runs": [public(run) for run in found]})
+        return JSONResponse({"runs": [shown(run) for run in found]})
 
     @router.get("/models/{model}/runs/{run}", response_model=shapes.Run, openapi_extra=OPERATE)
     def get_run(name: ModelName, run: RunId) -> JSONResponse:
         """Show a run: its state, how far it is, and how it ended."""
-        return JSONResponse(public(registry.run(name, run)))
+        return JSONResponse(shown(registry.run(name, run)))
 
     @router.get("/models/{model}/runs/{run}/logs", response_model=shapes.Logs, openapi_extra=OPERATE)
     def get_logs(name: ModelName, run: RunId, since: Since = 0) -> JSONResponse:
@@ -46,6 +47,11 @@ def routes(world: World) -> APIRouter:
         return JSONResponse(_page(world, registry.run(name, run), since))
 
     return router
+
+
+def shown(run: Item) -> dict[str, Any]:
+    """A run with what its job has cost."""
+    return {**public(run), "cost": costs.spent(run, prices.load())}
 
 
 def of_upload(run: Item, upload: str) -> bool:

@@ -195,6 +195,8 @@ class Run(Shown):
     progress: dict[str, Any] | None = None
     reason: dict[str, Any] | None = None
     times: dict[str, Any] | None = None
+    estimate: dict[str, Any] | None = Field(None, description="What the job was expected to take and cost.")
+    cost: dict[str, Any] | None = Field(None, description="What the job has cost, by the price table's list prices.")
     version: int | None = None
     decision: dict[str, Any] | None = None
 
@@ -223,6 +225,7 @@ class Version(Shown):
     dataset: str | None = None
     primary: dict[str, Any] | None = Field(None, description="The metric that decides, with its interval and baseline.")
     created: str | None = None
+    cost: dict[str, Any] | None = Field(None, description="Of its training, and of a thousand predictions.")
     decision: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = Field(None, description="Everything measured on the test rows.")
 

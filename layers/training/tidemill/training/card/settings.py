@@ -51,6 +51,7 @@ MEANING = {
     "decision.false_negative": "cost of not acting where something was",
     "decision.positive": "label that is acted on (empty: the rarer one)",
     "promote.auto": "the version may go into service by itself when the gate agrees",
+    "budget.max_usd": "most that the training job may cost, in dollars",
 }
 
 
