@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tidemill.core.errors import NotFound, UnknownModel
+from tidemill.core.history import CHAMPION
 from tidemill.core.storage import Storage
 from tidemill.core.table import Item, Table, without_keys
 
-CHAMPION = "champion"
 NEW = "attribute_not_exists(pk)"
 WRITERS = 50  # tries against other writers before giving up; each waits a little longer
 
@@ -60,11 +60,11 @@ class Ledger:
         return item
 
     def alias(self, model: str) -> Item | None:
-        """What the alias `champion` points at, or None."""
+        """What the alias `champion` points at, with the challenger beside it; or None."""
         return self.table.get(f"MODEL#{model}", f"ALIAS#{CHAMPION}")
 
     def moves(self, model: str) -> list[Item]:
-        """Every move of the alias, the newest first: version, by, why, at."""
+        """Every move of the aliases, the newest first; core.history tells what each was."""
         return [without_keys(item) for item in self.table.query(f"MODEL#{model}", "MOVE#")[::-1]]
 
     def version_of(self, model: str, fingerprint: str) -> int | None:

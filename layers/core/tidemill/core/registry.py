@@ -1,9 +1,9 @@
 """Pointers and state: one DynamoDB table, conditional writes only, and a journal in S3 to rebuild it from.
 
 Keys: `MODELS | m`, `MODEL#m | META, RUN#r, VERSION#000001, FINGERPRINT#f, MOVE#000001, ALIAS#champion`,
-`KEYS | hash`, `KEY#hash | META`. Every transition names the states it may come from. A conditional write that was
-refused is read back before anyone else is believed to have won: the client retries lost answers and can lose its
-own win.
+`HEALTH#m | challenger#000007#all` (core/health.py), `KEYS | hash`, `KEY#hash | META`. Every transition names the
+states it may come from. A conditional write that was refused is read back before anyone else is believed to have won:
+the client retries lost answers and can lose its own win.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 from tidemill.core.aliases import Aliases
 from tidemill.core.clock import now, seconds
 from tidemill.core.errors import Conflict, NotFound
-from tidemill.core.ledger import CHAMPION, NEW, WRITERS
+from tidemill.core.history import CHAMPION
+from tidemill.core.ledger import NEW, WRITERS
 from tidemill.core.table import Item
 
 __all__ = ["LIVE", "TERMINAL", "Item", "Registry"]
