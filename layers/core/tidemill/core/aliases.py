@@ -93,9 +93,12 @@ class Aliases(Ledger):
 
     # ------------------------------------------------------------------ challenger
     def challenge_by_gate(
-        self, model: str, version: int, order: str, why: str, *, seen_rev: int | None
+        self, model: str, version: int, order: str, why: str, *, seen_rev: int | None, run: str
     ) -> tuple[Item | None, bool]:
-        """Let a new version answer the share of requests that its specification names, before it may be champion."""
+        """Let a new version answer the share of requests that its run's specification names, before it is champion.
+
+        `run` is told how it ended. Returns (alias, whether the challenger now stands where asked).
+        """
         alias = self.alias(model)
         standing = (alias or {}).get("challenger") or {}
         if alias is not None and standing.get("version") == version and standing["order"] == order:
@@ -103,8 +106,9 @@ class Aliases(Ledger):
             return alias, True
         if alias is None or alias["rev"] != seen_rev or alias["pinned"] or max(alias["order"], _order(alias)) >= order:
             return alias, False
-        limits = self.limits(model, self.version(model, version))
+        limits = self.limits(model, run)
         told = {"share": limits.share, "shadow": False, "by": "gate", "why": why, "order": order, "promotes": True}
+        told["decides"] = run
         if self._challenge(alias, version, until=seconds() + 60 * limits.minutes, limits=limits, **told):
             return self._moved(model), True
         return self.alias(model), False
@@ -128,7 +132,7 @@ class Aliases(Ledger):
             standing = alias.get("challenger") or {}
             if standing.get("live") and standing["version"] == version and told.items() <= standing.items():
                 return self._moved(model)  # asked again after a lost answer
-            if self._challenge(alias, version, until=None, limits=self.limits(model, target), **told):
+            if self._challenge(alias, version, until=None, limits=self.limits(model, target["run"]), **told):
                 return self._moved(model)
         raise _too_many(model)
 
@@ -148,10 +152,10 @@ class Aliases(Ledger):
                 return self._moved(model)
         raise _too_many(model)
 
-    def limits(self, model: str, target: Item) -> Canary:
-        """What the specification of a version's run says about watching it."""
-        run = self.table.get(f"MODEL#{model}", f"RUN#{target['run']}") or {}
-        return Canary(**(run.get("spec") or {}).get("canary", {}))
+    def limits(self, model: str, run: str) -> Canary:
+        """What the specification of a run says about watching its version."""
+        item = self.table.get(f"MODEL#{model}", f"RUN#{run}") or {}
+        return Canary(**(item.get("spec") or {}).get("canary", {}))
 
     # ------------------------------------------------------------------ writing
     def _challenge(self, alias: Item, version: int, *, limits: Canary, **fields: Any) -> bool:
@@ -179,7 +183,7 @@ class Aliases(Ledger):
 
     def _watch(self, seen: Item, target: Item, rev: int) -> Item | None:
         """What is watched of a new champion, until when, and what answers instead where it fails."""
-        limits = self.limits(seen["model"], target)
+        limits = self.limits(seen["model"], target["run"])
         if not limits.minutes:
             return None
         until = seconds() + 60 * limits.minutes

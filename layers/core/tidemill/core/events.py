@@ -17,6 +17,8 @@ Name = Literal[
     "ModelPromoted",
     "ModelRefused",
     "ModelRolledBack",
+    "HealthBroken",
+    "CanaryEnded",
     "RunFailed",
 ]
 
