@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.core.test_registry import by_gate, running, three_versions
+from tests.serving import bundle_factory as factory
+from tests.serving.test_gate import bundle, truth_of
 
 from tidemill.core import health
 from tidemill.core.registry import Item, Registry
+from tidemill.core.spec import Canary, Spec
+from tidemill.core.storage import Storage
 from tidemill.serving.outcome import settle
+from tidemill.serving.promotion import decide
 
 pytestmark = pytest.mark.stack
 BROKEN = {"requests": 100, "errors": 60}
@@ -57,6 +63,36 @@ class World:
     def told(self, event: str, alias: str, rev: int, window: str = health.ALL) -> Item | None:
         detail = {"model": self.model, "alias": alias, "version": 0, "rev": rev, "window": window}
         return settle(event, detail, self.registry, self.bus)  # type: ignore[arg-type]
+
+
+def test_the_gate_makes_a_challenger_where_the_specification_asks_for_a_canary(
+    registry: Registry, artifacts: Storage, new_model: Any, tmp_path: Path
+) -> None:
+    model, bus = new_model(), Told()
+    spec = Spec(canary=Canary(share=0.2)).to_json()
+    table = factory.columns(200, seed=9)
+    truth = truth_of(factory.make(tmp_path / "truth"), table)
+    for number in (1, 2):
+        run, prefix = f"r{number}", f"bundles/{model}/r{number}/"
+        artifacts.write_folder(bundle(tmp_path / run, truth=truth, table=table, weaken=1 - 0.01 * number), prefix)
+        registry.receive(model, run, str(number), {"key": "k", "etag": run})
+        registry.advance(model, run, "PREPARED", allowed=["RECEIVED"], spec=spec)
+        registry.lease(model, run, "job", "attempt")
+        registry.register(model, run, 1, f"f{number}", {"bundle": prefix, "order": str(number), "task": "binary"})
+        for _ in range(2):
+            decision = decide(model, run, registry, artifacts, bus)["decision"]  # type: ignore[arg-type]
+    alias = registry.alias(model)
+    assert alias and alias["version"] == 1, "the first version has nobody to challenge"
+    assert (decision["promoted"], decision["code"]) == (False, "CANARY") and "20%" in decision["message"]
+    challenger = alias["challenger"]
+    assert (challenger["version"], challenger["share"], challenger["decides"], challenger["live"]) == (
+        2,
+        0.2,
+        "r2",
+        True,
+    )
+    assert [name for name, _ in bus.events] == ["ModelPromoted"] * 2 + ["ModelChallenged"] * 2
+    assert len(registry.moves(model)) == 2
 
 
 @pytest.fixture

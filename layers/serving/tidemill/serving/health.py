@@ -116,9 +116,12 @@ class Health:
         return {}
 
     def _of(self, model: str, version: int) -> Seen:
-        if len(self.seen) >= MOST:
-            self.seen.clear()
-        return self.seen.setdefault((model, version), Seen())
+        found = self.seen.get((model, version))
+        if found is None:
+            if len(self.seen) >= MOST:
+                self.seen.clear()
+            found = self.seen[model, version] = Seen()
+        return found
 
 
 def _before(watch: Watch, route: Route) -> int:
