@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from tests.core.test_registry import by_gate, running, three_versions, together
 from tidemill.core.aliases import HEALTH, live_challenger
 from tidemill.core.errors import Conflict, NoChampion, NotFound, UnknownModel
 from tidemill.core.history import serving_at, told
-from tidemill.core.rebuild import rebuild
 from tidemill.core.registry import Registry
 
 pytestmark = pytest.mark.stack
@@ -128,19 +128,29 @@ def test_a_challenger_by_the_gate_has_the_share_its_specification_names(registry
     assert not registry.challenge_by_gate(model, 1, "2.5", "", seen_rev=rev + 1, run="r1")[1], "an earlier upload"
 
 
-def test_both_aliases_are_rebuilt_from_s3(registry: Registry, resource: Any, artifacts: Any, model: str) -> None:
-    registry.challenge(model, 3, share=0.1, shadow=True, by="ann", why="look")
-    name, client = "rebuilt-" + model, resource.meta.client
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-    )
-    fresh = Registry(name, None, resource)
-    rebuild(fresh, artifacts)
-    assert fresh.alias(model) == registry.alias(model) and fresh.moves(model) == registry.moves(model)
-    client.delete_table(TableName=name)
+def test_a_move_whose_writer_ended_before_the_journal_is_journalled_by_the_next(
+    registry: Registry, artifacts: Any, model: str
+) -> None:
+    class Killed(Exception):
+        """The process is gone."""
+
+    class Dying:
+        """Writes one item, and not the next."""
+
+        def __init__(self) -> None:
+            self.writes = [artifacts.write_json]
+
+        def write_json(self, key: str, value: Any) -> None:
+            if not self.writes:
+                raise Killed
+            self.writes.pop()(key, value)
+
+    for journal, wanted in ((Dying(), pytest.raises(Killed)), (artifacts, nullcontext())):
+        registry.journal = journal
+        with wanted:
+            registry.promote(model, 1, by="ann", why="")
+    kept = [artifacts.read_json(f"registry/models/{model}/aliases/{rev:06d}.json") for rev in (1, 2, 3, 4)]
+    assert kept == registry.moves(model)[::-1]
 
 
 def test_the_history_says_what_stood_at_every_moment(registry: Registry, model: str) -> None:

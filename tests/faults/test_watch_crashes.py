@@ -11,8 +11,9 @@ from tests.faults.world import Crash, World, connected
 from tests.serving.test_outcome import BROKEN, GOOD
 from tests.serving.test_outcome import World as Watched
 
-from tidemill.core.registry import Registry
+from tidemill.core.registry import Item, Registry
 from tidemill.core.storage import Storage
+from tidemill.core.table import stored
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 ENDS = {
@@ -36,16 +37,25 @@ def world(stack: Any, registry: Registry, artifacts: Storage, settings: Any, mon
         yield made
 
 
-def message(registry: Registry, model: str, end: str) -> dict[str, Any]:
-    """A model whose watch is due, and what Predict tells of it."""
+def due(registry: Registry, model: str, end: str) -> tuple[list[Item], Item]:
+    """A model whose watch is due: its items, and what Predict tells of it."""
     event, alias, counts, _ = ENDS[end]
     watched = Watched(registry, model)
     rev = watched.alias()["watch"]["rev"] if alias == "champion" else watched.canary()
     watched.counted(alias, rev, counts)
     detail = {"model": model, "alias": alias, "version": 2, "rev": rev, "window": "all"}
-    body = json.dumps({"detail-type": event, "detail": detail})
-    record = {"messageId": "1", "receiptHandle": "r", "body": body, "attributes": {"ApproximateReceiveCount": "1"}}
-    return {"Records": [record]}
+    items = [*registry.table.query(f"MODEL#{model}"), *registry.table.query(f"HEALTH#{model}")]
+    return items, {"detail-type": event, "detail": detail}
+
+
+def copied(registry: Registry, source: tuple[list[Item], Item], old: str, new: str) -> Item:
+    """The same under another name; the message for Promote."""
+    items, told = json.loads(json.dumps(source).replace(old, new))
+    with registry.table.table.batch_writer() as batch:
+        for item in items:
+            batch.put_item(Item=stored(item))
+    record = {"messageId": "1", "receiptHandle": "r", "body": json.dumps(told)}
+    return {"Records": [{**record, "attributes": {"ApproximateReceiveCount": "1"}}]}
 
 
 def after(world: World, registry: Registry, model: str, end: str) -> tuple[Any, ...]:
@@ -67,8 +77,9 @@ def test_a_watch_ends_the_same_wherever_promote_was_killed(
 ) -> None:
     import promote
 
-    model = new_model()
-    sent = message(registry, model, end)
+    first = new_model()
+    source = due(registry, first, end)
+    sent, model = copied(registry, source, first, first), first
     with world.crashing(None, False) as calls:
         assert promote.handler(sent, None) == {"batchItemFailures": []}
     wanted = after(world, registry, model, end)
@@ -78,7 +89,7 @@ def test_a_watch_ends_the_same_wherever_promote_was_killed(
     points = [*((number, False) for number in writes), (len(calls.seen), True)]
     for number, late in points:
         model = new_model()
-        sent = message(registry, model, end)
+        sent = copied(registry, source, first, model)
         with world.crashing(number, late), pytest.raises(Crash):
             promote.handler(sent, None)
         assert promote.handler(sent, None) == {"batchItemFailures": []}

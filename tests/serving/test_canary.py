@@ -139,6 +139,19 @@ def test_a_challenger_that_cannot_be_loaded_costs_no_request(world: World, damag
     }
 
 
+def test_a_bundle_that_failed_is_not_fetched_again_with_every_request(world: World) -> None:
+    world.damage()
+    world.canary()
+    world.ask()
+    world.aws.calls.clear()
+    for _ in range(10):
+        assert world.ask()[1]["version"] == 1
+    assert not [call for call in world.aws.calls if call.startswith("GetObject")]
+    world.door.unopened.clear()  # ten seconds later
+    world.aws.objects[world.prefix[2] + "model.onnx"] = (world.folder / "2" / "model.onnx").read_bytes()
+    assert world.ask()[1]["version"] == 2
+
+
 def test_what_both_versions_refuse_counts_against_neither(world: World) -> None:
     world.canary()
     for _ in range(12):

@@ -192,6 +192,8 @@ class Aliases(Ledger):
     def _write(self, seen: Item | None, item: Item) -> bool:
         """Write the item and its move; True when they stand, read back where a condition refused."""
         pk, rev = f"MODEL#{item['model']}", item["rev"]
+        if seen is not None:
+            self._journal_alias(seen)  # whoever wrote it may have ended before that
         guard: Item = {"ConditionExpression": NEW}
         if seen is not None:
             guard = {"ConditionExpression": "rev = :rev", "ExpressionAttributeValues": {":rev": rev - 1}}

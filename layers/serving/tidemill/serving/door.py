@@ -20,6 +20,7 @@ from typing import Any
 
 from tidemill.core.errors import (
     PROBLEM_TYPE,
+    BadBundle,
     BadRequest,
     NotFound,
     TidemillError,
@@ -37,10 +38,12 @@ from tidemill.serving.inbox import Inbox
 from tidemill.serving.intake import rows_for
 from tidemill.serving.payloads import Payload
 from tidemill.serving.pointers import Pointers
+from tidemill.serving.predictor import Predictor
 from tidemill.serving.routing import Route, Served
 from tidemill.serving.signer import Client
 
 MAX_ANSWER_BYTES = 5_500_000  # a Lambda answers 6 MB at most, the envelope included
+UNOPENED_S = 10.0  # fetching a large bundle in vain takes seconds, and each would be a caller's
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
 KEY_HEADER = "x-tidemill-key"  # equal keys get the same version while a challenger answers a share of the requests
@@ -84,6 +87,7 @@ class Door:
     ) -> None:
         self.pointers, self.bundles, self.inbox, self.log = pointers, bundles, inbox, log or write_line
         self.health = health or Health(pointers.client, pointers.table)
+        self.unopened: dict[str, float] = {}  # bundles that failed, and until when others answer for them
 
     @classmethod
     def from_environment(cls) -> Door:
@@ -152,7 +156,7 @@ class Door:
         """Predictions, or explanations, of one version."""
         model, payload = asked.model, asked.payload
         explains = asked.verb == "explain"
-        predictor = self.bundles.predictor(model, served.bundle, explain=explains, beside=route.beside)
+        predictor = self._opened(served, route, model, explains)
         rows = rows_for(predictor, payload, model, asked.verb, self.inbox)
         if explains:
             predictions, explanations = explain(predictor, rows, payload.target)
@@ -164,6 +168,18 @@ class Door:
             found = doubt.predict(predictor, rows, payload.interval, payload.set)
         self.health.time(model, served.version, time.perf_counter() - began)
         return {"predictions": found}
+
+    def _opened(self, served: Served, route: Route, model: str, explains: bool) -> Predictor:
+        """The predictor of a version; one that others can answer for is not tried again right after it failed."""
+        spared = served is route.shadow or (served is route.first and route.instead is not None)
+        if spared and time.monotonic() < self.unopened.get(served.bundle, 0.0):
+            raise BadBundle("It could not be opened a moment ago.", remedy="Look for the reason in the log before.")
+        try:
+            return self.bundles.predictor(model, served.bundle, explain=explains, beside=route.beside)
+        except TidemillError:
+            if spared:
+                self.unopened[served.bundle] = time.monotonic() + UNOPENED_S
+            raise
 
     def _shadow(self, route: Route, shadow: Served, asked: Asked, value: dict[str, Any], note: Note) -> None:
         """Let the challenger score what the champion has answered; whatever happens, the answer stands."""
