@@ -257,7 +257,7 @@ def test_the_description_names_every_way_in(plane: Plane) -> None:
         about = plane.app.openapi()["paths"][f"/models/{{model}}/{verb}"]["post"]
         kinds = {"application/json", "image/*", "multipart/form-data", "text/plain"}
         assert set(about["requestBody"]["content"]) == kinds
-        assert {item["name"] for item in about["parameters"]} == {"model", *options}
+        assert {item["name"] for item in about["parameters"]} == {"model", "x-tidemill-key", *options}
     page = plane.client("predict").get("/docs").text
     assert "--data-binary @photo.jpg" in page and "--data-binary @text.txt" in page
 
