@@ -41,7 +41,7 @@ test: install ## Run the tests (on a local stack of their own)
 	$(BIN)/python -m pytest -q -m "not slow" -n 3 --dist loadscope --no-loadscope-reorder
 
 test-mill: install ## Run the long stories: kills, floods, seasons (an hour or more)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow -s
 
 lint: install ## Style, types, the expanded template
 	$(BIN)/ruff check .

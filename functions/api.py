@@ -1,4 +1,4 @@
-"""Answers every HTTP request but predictions: uploads, models, versions, runs, cards, promote and rollback."""
+"""Answers every HTTP request but predictions: uploads, models, versions, runs, cards, aliases and their history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Woken by the end of a job: lets the gate decide and moves the alias, or writes down why not."""
+"""Woken by the end of a job, or of a watch: lets the gate or the counts decide and moves the alias, or says why not."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from tidemill.core.records import take
 from tidemill.core.registry import Registry
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
+from tidemill.serving.outcome import EVENTS, settle
 from tidemill.serving.promotion import decide, job_ended
 
 logger = Logger()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """SQS messages with job state changes and VersionRegistered events in; the messages to deliver again out."""
+    """SQS messages with job state changes, VersionRegistered, HealthBroken, CanaryEnded in; those to repeat out."""
     settings = Settings.from_environment()
     artifacts = Storage(settings.artifacts_bucket)
     registry, bus = Registry(settings.table, artifacts), Bus(settings.bus)
 
     def work(body: str) -> None:
         message = json.loads(body)
-        detail = message.get("detail", {})
-        registered = message.get("detail-type") == "VersionRegistered"
+        name, detail = message.get("detail-type"), message.get("detail", {})
+        if name in EVENTS:
+            alias = settle(name, detail, registry, bus)
+            logger.info("watch", model=detail["model"], told=name, version=alias["version"] if alias else None)
+            return
+        registered = name == "VersionRegistered"
         run = (
             decide(detail["model"], detail["run"], registry, artifacts, bus)
             if registered

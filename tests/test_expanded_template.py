@@ -84,10 +84,15 @@ def test_only_preprocess_listens_to_a_bucket_and_only_to_uploads(aws: Template) 
     assert list(rules.delivery._listeners(aws)) == [("DataBucket", "uploads/", "Preprocess")]
 
 
-def test_the_hot_path_may_only_read(aws: Template) -> None:
+def test_the_hot_path_reads_counts_and_tells_and_may_move_no_alias(aws: Template) -> None:
     role = rules.reading.of_type(aws, "IAM::Role")["PredictRole"]
-    actions = {action for item in rules.reading.of_role(role) for action in rules.reading.as_list(item["Action"])}
-    assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", "s3:GetObject", "dynamodb:GetItem"}
+    may = {item["Sid"]: item for item in rules.reading.of_role(role)}
+    actions = {action for item in may.values() for action in rules.reading.as_list(item["Action"])}
+    reading = {"logs:CreateLogStream", "logs:PutLogEvents", "s3:GetObject", "dynamodb:GetItem"}
+    assert actions == reading | {"dynamodb:UpdateItem", "events:PutEvents"}
+    assert may["CountHealth"]["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["HEALTH#*"]}}
+    told = may["TellHealth"]["Condition"]["StringEqualsIfExists"]
+    assert told == {"events:source": "tidemill", "events:detail-type": ["HealthBroken", "CanaryEnded"]}
 
 
 def test_the_hot_path_reads_bundles_and_files_to_be_predicted_and_nothing_else(aws: Template) -> None:

@@ -87,7 +87,7 @@ class Pipeline:
         promoted = self.ending == "promoted"
         if promoted:
             self.plane.registry.promote(model, number, by="gate", why="first", pin=False)
-        code = "PROMOTED" if promoted else "NOT_BETTER"
+        code = "PROMOTED" if promoted else "CANARY" if self.ending == "challenger" else "NOT_BETTER"
         run["decision"] = {"promoted": promoted, "code": code, "message": "By 0.20 log loss.", "at": now()}
 
 

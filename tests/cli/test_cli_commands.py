@@ -77,6 +77,31 @@ def test_promote_and_rollback_need_a_reason(run: Any) -> None:
     assert run("promote", "income", "9", "--why", "x").exit_code == 3
 
 
+def test_a_pin_keeps_what_serves_and_unpin_lets_go(run: Any) -> None:
+    assert "version 2 stays in service" in run("pin", "income", "--why", "audit").stdout
+    assert run.plane.registry.alias("income")["pinned"] is True
+    assert "version 2 serves until" in run("unpin", "income", "--why", "over").stdout
+    assert run.plane.registry.alias("income")["pinned"] is False
+
+
+def test_a_canary_is_begun_shown_and_stopped(run: Any) -> None:
+    assert "version 1 answers 10.0% of the requests" in run("canary", "income", "1").stdout
+    assert run.json("canary", "income", "1", "--shadow")["share"] == 1.0
+    assert "Beside it version 1 scores unseen 100.0%" in run("history", "income").stdout
+    assert "version 2 answers every request" in run("canary", "income", "--stop", "--why", "enough").stdout
+    for wrong in (("income",), ("income", "1", "--stop"), ("income", "1", "--share", "2")):
+        assert run("canary", *wrong).exit_code == 2
+
+
+def test_the_history_names_who_and_why(run: Any) -> None:
+    run("promote", "income", "1", "--why", "complaints since Tuesday")
+    shown = run("history", "income").stdout
+    for text in ("version 1 of income served, pinned", "complaints since Tuesday", "test operate", "version 2 serves"):
+        assert text in shown
+    assert "no version of income was in service" in run("history", "income", "--at", "2020-01-01").stdout
+    assert [move["version"] for move in run.json("history", "income")["moves"]] == [1, 2, 1]
+
+
 def test_keys_are_shown_once_listed_without_secrets_and_revoked(run: Any) -> None:
     made = run.json("keys", "create", "--role", "predict", "--name", "Ada")
     assert made["key"].startswith("tm_")

@@ -47,6 +47,7 @@ def test_push_and_wait_as_json_is_one_document(run: Any, table: Path) -> None:
             ["NO_ROWS: No row is usable.", "What to do: Add rows.", "rejections/people/r-0123456789ab.json"],
         ),
         ("refused", 4, ["Not put in service (NOT_BETTER)"]),
+        ("challenger", 0, ["In service as challenger"]),
         ("failed", 1, ["OUT_OF_MEMORY", "Smaller batches."]),
     ],
 )

@@ -214,6 +214,7 @@ def test_the_registry_rebuilt_from_s3_equals_the_registry(
     model = new_model()
     three_versions(registry, model)
     by_gate(registry, model, 2)
+    registry.challenge(model, 3, share=0.1, shadow=True, by="ann", why="look")
     registry.promote(model, 1, by="ann", why="because")
     registry.put_key("ab" * 32, {"id": "abababab", "role": "predict", "name": "x", "created": "now", "revoked": False})
     name = "rebuilt-" + model

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from fastapi import FastAPI
 
 from tidemill.core.clock import now
-from tidemill.core.errors import Conflict, NotFound, UnknownModel
+from tidemill.core.errors import Conflict, NoChampion, NotFound, UnknownModel
 from tidemill.core.keys import new_key
 from tidemill.core.settings import Settings
 from tidemill.serving.app import build
@@ -78,9 +78,33 @@ class MemoryRegistry:
     def promote(self, model: str, version: int, *, by: str, why: str, pin: bool = True) -> Item:
         target, seen = self.version(model, version), self.alias(model)
         alias = {"model": model, "version": version, "run": target["run"], "pinned": pin, "by": by, "why": why}
-        alias |= {"at": now(), "previous": seen["version"] if seen else None, "rev": (seen["rev"] if seen else 0) + 1}
-        self.rows[model]["alias"] = alias
-        return alias
+        alias |= {"at": now(), "previous": seen["version"] if seen else None, "moved": "champion"}
+        return self._stands(model, alias)
+
+    def _stands(self, model: str, alias: Item) -> Item:
+        row = self.rows[model]
+        row["alias"] = {**alias, "rev": len(row["moves"]) + 1}
+        row["moves"].insert(0, row["alias"])
+        return dict(row["alias"])
+
+    def moves(self, model: str) -> list[Item]:
+        return list(self.rows.get(model, {}).get("moves", []))
+
+    def challenge(self, model: str, version: int, *, share: float, shadow: bool, by: str, why: str) -> Item:
+        self.model(model)
+        alias, target = self.alias(model), self.version(model, version)
+        if alias is None:
+            raise NoChampion(f"Model {model!r} has no champion to challenge.", remedy="Promote one.")
+        made = {"version": version, "run": target["run"], "share": share, "shadow": shadow, "by": by, "why": why}
+        return self._stands(model, {**alias, "moved": "challenger", "challenger": {**made, "live": True, "at": now()}})
+
+    def stop_challenger(self, model: str, *, by: str, why: str) -> Item:
+        self.model(model)
+        alias = self.alias(model)
+        if alias is None or "challenger" not in alias:
+            raise Conflict(f"Model {model!r} has no challenger.", code="NO_CHALLENGER", remedy="Start one.")
+        ended = {**alias["challenger"], "live": False, "by": by, "why": why, "at": now()}
+        return self._stands(model, {**alias, "moved": "challenger", "challenger": ended})
 
     def rollback(self, model: str, *, by: str, why: str, leaving: int | None = None) -> Item:
         self.model(model)

@@ -1,4 +1,6 @@
-"""The two calls of the hot path on a loopback port: DynamoDB GetItem and S3 GetObject, with faults on request."""
+"""The calls of the hot path on a loopback port, with faults on request: S3 GetObject, DynamoDB GetItem and the ADD of
+UpdateItem, EventBridge PutEvents.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ class FakeAws(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}  # of the bucket of artefacts
         self.files: dict[str, bytes] = {}  # of the bucket of data
         self.faults: list[int | str] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []  # name and detail
         self.calls: list[str] = []
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.connections = 0
@@ -76,9 +79,34 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
     def do_POST(self) -> None:
-        """Answer GetItem."""
+        """Answer GetItem, UpdateItem or PutEvents."""
         content = self.rfile.read(int(self.headers["content-length"]))
-        body = json.loads(content)
+        body, operation = json.loads(content), self.headers["x-amz-target"].partition(".")[2]
+        if operation == "PutEvents":
+            self._put_events(body, content)
+        elif operation == "UpdateItem":
+            self._update_item(body, content)
+        else:
+            self._get_item(body, content)
+
+    def _put_events(self, body: dict[str, Any], content: bytes) -> None:
+        if self._fault("PutEvents", content):
+            return
+        self.server.events += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in body["Entries"]]
+        self._send(200, b'{"FailedEntryCount": 0, "Entries": []}')
+
+    def _update_item(self, body: dict[str, Any], content: bytes) -> None:
+        """ADD numbers; the SET of `expires` is taken on trust."""
+        pk, sk = body["Key"]["pk"]["S"], body["Key"]["sk"]["S"]
+        if self._fault(f"UpdateItem {pk} {sk}", content):
+            return
+        assert body["UpdateExpression"].startswith("ADD ")
+        item = self.server.items.setdefault((pk, sk), {"pk": pk, "sk": sk})
+        for name, value in body["ExpressionAttributeValues"].items():
+            item[name[1:]] = round(item.get(name[1:], 0) + float(value["N"]), 6)
+        self._send(200, json.dumps({"Attributes": {n: typed(v) for n, v in item.items()}}).encode())
+
+    def _get_item(self, body: dict[str, Any], content: bytes) -> None:
         pk, sk = body["Key"]["pk"]["S"], body["Key"]["sk"]["S"]
         if self._fault(f"GetItem {pk} {sk}", content):
             return

@@ -194,6 +194,44 @@ def test_rollback_without_an_earlier_version_is_409(plane: Plane) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "NOTHING_TO_ROLL_BACK")
 
 
+def test_a_challenger_is_shown_beside_the_champion_until_it_is_stopped(plane: Plane) -> None:
+    client = plane.client()
+    begun = client.post("/models/income/canary", json={"version": 1, "share": 0.25, "why": "old was calmer"}).json()
+    shapes.Challenger.model_validate(begun)
+    assert (begun["version"], begun["share"], begun["live"], begun["champion"]) == (1, 0.25, True, 2)
+    model = client.get("/models/income").json()
+    shapes.Model.model_validate(model)
+    assert model["challenger"]["version"] == 1 and "challenger" not in model["champion"]
+    ended = client.post("/models/income/canary/stop", json={"why": "seen enough"}).json()
+    assert (ended["live"], ended["why"]) == (False, "seen enough")
+    assert client.get("/models/income").json()["challenger"] is None
+
+
+@pytest.mark.parametrize("body", [{}, {"version": 1, "share": 1.5}, {"version": 1, "share": "half"}, {"version": 0}])
+def test_a_canary_that_makes_no_sense_is_refused(plane: Plane, body: Any) -> None:
+    assert plane.client().post("/models/income/canary", json=body).status_code == 422
+    assert plane.client().post("/models/income/canary/stop", json={}).json()["code"] == "NO_CHALLENGER"
+
+
+def test_the_history_tells_what_served_at_a_time_since_when_and_who_wanted_it(plane: Plane) -> None:
+    moves = plane.registry.rows["income"]["moves"]
+    for day, move in enumerate(reversed(moves), start=1):
+        move["at"] = f"2026-01-0{day}T12:00:00.000Z"
+    client = plane.client("predict")
+    for at, version in (("2026-01-01T11:59:59Z", None), ("2026-01-01T13:00:00+01:00", 1), ("2026-01-02T13:00", 2)):
+        found = client.get("/models/income/history", params={"at": at}).json()
+        shapes.History.model_validate(found)
+        assert (found["champion"] or {}).get("version") == version
+    assert found["champion"] | {"rev": 0} == {
+        **{"alias": "champion", "version": 2, "since": "2026-01-02T12:00:00.000Z", "by": "gate", "why": "better"},
+        **{"previous": 1, "pinned": False, "rev": 0},
+    }
+    assert [move["version"] for move in found["moves"]] == [2, 1]
+    wrong = client.get("/models/income/history?at=yesterday")
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "BAD_TIME")
+    assert client.get("/models/nothing/history").json()["code"] == "UNKNOWN_MODEL"
+
+
 @pytest.mark.parametrize("verb", ["predict", "explain"])
 def test_predictions_are_the_predict_functions_work(plane: Plane, verb: str) -> None:
     body = {"rows": [{"age": 39}]}
@@ -236,7 +274,7 @@ def test_the_description_names_every_way_in(plane: Plane) -> None:
         about = plane.app.openapi()["paths"][f"/models/{{model}}/{verb}"]["post"]
         kinds = {"application/json", "image/*", "multipart/form-data", "text/plain"}
         assert set(about["requestBody"]["content"]) == kinds
-        assert {item["name"] for item in about["parameters"]} == {"model", *options}
+        assert {item["name"] for item in about["parameters"]} == {"model", "x-tidemill-key", *options}
     page = plane.client("predict").get("/docs").text
     assert "--data-binary @photo.jpg" in page and "--data-binary @text.txt" in page
 

@@ -73,6 +73,23 @@ def test_a_new_version_takes_the_place_of_the_old_one(bundles: Bundles, shelf: S
     assert bundles.predictor("income", "bundles/income/r-1/").predict(ROWS) == old.predict(ROWS)
 
 
+def test_a_version_beside_the_one_in_service_stays_open_while_it_is_wanted(bundles: Bundles, shelf: Shelf) -> None:
+    for run in ("r-2", "r-3"):
+        for path in [key for key in shelf.objects if key.startswith("bundles/income/r-1/")]:
+            shelf.objects[path.replace("r-1", run)] = shelf.objects[path]
+    champion, challenger, later = (f"bundles/income/{run}/" for run in ("r-1", "r-2", "r-3"))
+    both = [bundles.predictor("income", bundle, beside=(champion, challenger)) for bundle in (champion, challenger)]
+    shelf.asked.clear()
+    for _ in range(3):
+        again = [
+            bundles.predictor("income", bundle, beside=(champion, challenger)) for bundle in (champion, challenger)
+        ]
+        assert again[0] is both[0] and again[1] is both[1]
+    assert shelf.asked == []
+    bundles.predictor("income", later)
+    assert list(bundles.opened) == [later]
+
+
 def test_files_on_the_disk_are_used_if_their_hash_is_right(shelf: Shelf, tmp_path: Path) -> None:
     Bundles(shelf, "artifacts", tmp_path).predictor("income", "bundles/income/r-1/")
     (tmp_path / "bundles_income_r-1" / "labels.json").write_bytes(b"{}")
@@ -85,7 +102,7 @@ def test_only_a_few_models_stay_open(bundles: Bundles, shelf: Shelf, made: Path,
     for index in range(MOST_OPEN + 1):
         bundles.predictor(f"m{index}", shelf.put(made, f"bundles/m{index}/r/"))
         bundles.predictor("m0", "bundles/m0/r/", explain=True)  # used again and again, so it stays
-    assert list(bundles.opened) == ["m2", "m3", "m4", "m0"]
+    assert [opened.model for opened in bundles.opened.values()] == ["m2", "m3", "m4", "m0"]
     assert list((tmp_path / "cache" / "bundles_m1_r").iterdir()) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tidemill.cli.aliases import canary, history, pin, promote, rollback, unpin
 from tidemill.cli.ask import explain, predict
 from tidemill.cli.backbones import backbone
 from tidemill.cli.cost import cost
@@ -12,7 +13,7 @@ from tidemill.cli.deploy import deploy
 from tidemill.cli.doctor import doctor
 from tidemill.cli.failures import EXIT_CODES
 from tidemill.cli.keys import keys
-from tidemill.cli.models import card, logs, models, promote, rollback, runs
+from tidemill.cli.models import card, logs, models, runs
 from tidemill.cli.push import push
 from tidemill.cli.session import Session, Tool
 from tidemill.cli.stack import down, status, up
@@ -33,7 +34,8 @@ def main(context: click.Context) -> None:
 
 for command in (
     *(up, down, status, demo, doctor, deploy),
-    *(push, models, runs, logs, card, predict, explain, promote, rollback, keys),
+    *(push, models, runs, logs, card, predict, explain, keys),
+    *(promote, rollback, pin, unpin, canary, history),
     *(backbone, cost),
 ):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""tidemill models, runs, logs, card, promote, rollback: what there is, and which version serves."""
+"""tidemill models, runs, logs, card: what there is."""
 
 from __future__ import annotations
 
@@ -159,34 +159,3 @@ def save_card(session: Session, api: Api, model: str, version: int | None, outpu
     except OSError as error:
         raise NoFile(f"{path} cannot be written ({error.strerror}).", remedy="Choose another place with -o.") from error
     return path
-
-
-@click.command()
-@click.argument("model")
-@click.argument("version", type=click.IntRange(min=1))
-@click.option("--why", required=True, help="The reason, for the record.")
-@click.option("--unpin", is_flag=True, help="Let later uploads move it again.")
-@json_option
-@pass_session
-def promote(session: Session, model: str, version: int, why: str, unpin: bool) -> None:
-    """Put VERSION of MODEL in service by hand; pinned, so that uploads leave it alone, unless --unpin is given."""
-    body = {"version": version, "why": why, "pin": not unpin}
-    _tell(session, session.api().post(f"/models/{model}/promote", body))
-
-
-@click.command()
-@click.argument("model")
-@click.option("--why", required=True, help="The reason, for the record.")
-@json_option
-@pass_session
-def rollback(session: Session, model: str, why: str) -> None:
-    """Put the version of MODEL that served before back in service."""
-    champion = session.api().get(f"/models/{model}").get("champion") or {}
-    leaving = {"from": champion["version"]} if champion else {}
-    _tell(session, session.api().post(f"/models/{model}/rollback", {"why": why, **leaving}))
-
-
-def _tell(session: Session, alias: Item) -> None:
-    before = f" (before: version {alias['previous']})" if alias.get("previous") else ""
-    session.screen.say(f"{alias.get('model', 'The model')} now serves version {alias['version']}{before}.", "green")
-    session.screen.document(alias)

@@ -121,8 +121,8 @@ def _sent(done: int, size: int) -> Progress:
 
 
 def _code(run: Item) -> int:
-    """Done when the version serves (or waits for a person, as asked for); refused for bad data and by the gate."""
+    """Done when the version serves (or waits for a person, or challenges, as asked for); else refused."""
     if run["state"] == "READY":
         decision = run.get("decision") or {}
-        return OK if decision.get("promoted") or decision.get("code") == "MANUAL" else REFUSED
+        return OK if decision.get("promoted") or decision.get("code") in ("MANUAL", "CANARY") else REFUSED
     return UNEXPECTED if run["state"] == "FAILED" else REFUSED

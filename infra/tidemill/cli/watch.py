@@ -173,5 +173,7 @@ def show_decision(screen: Screen, run: Mapping[str, Any]) -> None:
         screen.say("The gate has not decided yet; see `tidemill doctor`.", "yellow")
     elif decision.get("promoted"):
         screen.say(f"In service: {decision.get('message')}", "green")
+    elif decision.get("code") == "CANARY":
+        screen.say(f"In service as challenger: {decision.get('message')}", "green")
     else:
         screen.say(f"Not put in service ({decision.get('code')}): {decision.get('message')}", "yellow")

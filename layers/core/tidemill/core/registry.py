@@ -1,9 +1,9 @@
 """Pointers and state: one DynamoDB table, conditional writes only, and a journal in S3 to rebuild it from.
 
 Keys: `MODELS | m`, `MODEL#m | META, RUN#r, VERSION#000001, FINGERPRINT#f, MOVE#000001, ALIAS#champion`,
-`KEYS | hash`, `KEY#hash | META`. Every transition names the states it may come from. A conditional write that was
-refused is read back before anyone else is believed to have won: the client retries lost answers and can lose its
-own win.
+`HEALTH#m | challenger#000007#all` (core/health.py), `KEYS | hash`, `KEY#hash | META`. Every transition names the
+states it may come from. A conditional write that was refused is read back before anyone else is believed to have won:
+the client retries lost answers and can lose its own win.
 """
 
 from __future__ import annotations
@@ -13,80 +13,22 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from tidemill.core.aliases import Aliases
 from tidemill.core.clock import now, seconds
-from tidemill.core.errors import Conflict, NotFound, UnknownModel
-from tidemill.core.storage import Storage
-from tidemill.core.table import Item, Table, without_keys
+from tidemill.core.errors import Conflict, NotFound
+from tidemill.core.history import CHAMPION
+from tidemill.core.ledger import NEW, WRITERS
+from tidemill.core.table import Item
 
 __all__ = ["LIVE", "TERMINAL", "Item", "Registry"]
 
 LIVE = ("RECEIVED", "PREPARED", "SUBMITTED", "RUNNING")  # in the order a run goes through them
 TERMINAL = frozenset({"READY", "REJECTED", "FAILED", "SUPERSEDED", "CANCELLED"})
-CHAMPION = "champion"
 LEASE_S = 90  # a job that has not reported for this long may be replaced by another
-WRITERS = 50  # tries against other writers before giving up; each waits a little longer
-NEW = "attribute_not_exists(pk)"
 
 
-class Registry:
-    """The registry of one deployment. `table` is its name; `journal` the artefacts bucket (None: no journal)."""
-
-    def __init__(self, table: str, journal: Storage | None = None, resource: Any = None) -> None:
-        self.table = Table(table, resource)
-        self.journal = journal
-
-    # ------------------------------------------------------------------ reading
-    def models(self) -> list[Item]:
-        """Every model with its champion and its newest run, by name."""
-        return [self.model(item["sk"]) for item in self.table.query("MODELS")]
-
-    def model(self, model: str) -> Item:
-        """One model: created, task, target, versions (count), champion (or None), last_run; raises UnknownModel."""
-        meta = self.table.get(f"MODEL#{model}", "META")
-        if meta is None:
-            remedy = "Upload data for it, or look at the list of models."
-            raise UnknownModel(f"There is no model {model!r}.", remedy=remedy, model=model)
-        runs = self.runs(model)
-        last = runs[0] if runs else None
-        return {**meta, "versions": meta.get("head", 0), "champion": self.alias(model), "last_run": last}
-
-    def runs(self, model: str) -> list[Item]:
-        """A model's runs, the newest upload first."""
-        runs = [without_keys(item) for item in self.table.query(f"MODEL#{model}", "RUN#")]
-        return sorted(runs, key=lambda run: str(run["order"]), reverse=True)
-
-    def run(self, model: str, run: str) -> Item:
-        """One run; raises NotFound (UNKNOWN_RUN)."""
-        item = self.table.get(f"MODEL#{model}", f"RUN#{run}")
-        if item is None:
-            text = f"Model {model!r} has no run {run!r}."
-            raise NotFound(text, code="UNKNOWN_RUN", remedy="List the model's runs.", model=model)
-        return item
-
-    def versions(self, model: str) -> list[Item]:
-        """A model's versions, the newest first."""
-        return [without_keys(item) for item in self.table.query(f"MODEL#{model}", "VERSION#")[::-1]]
-
-    def version(self, model: str, version: int) -> Item:
-        """One version; raises NotFound (UNKNOWN_VERSION)."""
-        item = self.table.get(f"MODEL#{model}", f"VERSION#{version:06d}")
-        if item is None:
-            text = f"Model {model!r} has no version {version}."
-            raise NotFound(text, code="UNKNOWN_VERSION", remedy="List the model's versions.", model=model)
-        return item
-
-    def alias(self, model: str) -> Item | None:
-        """What the alias `champion` points at, or None."""
-        return self.table.get(f"MODEL#{model}", f"ALIAS#{CHAMPION}")
-
-    def moves(self, model: str) -> list[Item]:
-        """Every move of the alias, the newest first: version, by, why, at."""
-        return [without_keys(item) for item in self.table.query(f"MODEL#{model}", "MOVE#")[::-1]]
-
-    def version_of(self, model: str, fingerprint: str) -> int | None:
-        """The version made from this data, recipe and code, if there is one."""
-        item = self.table.get(f"MODEL#{model}", f"FINGERPRINT#{fingerprint}")
-        return None if item is None else int(item["version"])
+class Registry(Aliases):
+    """The registry of one deployment: runs, versions and keys, over the aliases and all that is read."""
 
     # ------------------------------------------------------------------ runs
     def receive(self, model: str, run: str, order: str, upload: Item) -> Item:
@@ -209,87 +151,6 @@ class Registry:
             self.adopt(model, run, existing)
         return existing
 
-    # ------------------------------------------------------------------ the alias
-    def promote_by_gate(
-        self, model: str, version: int, order: str, why: str, *, seen_rev: int | None
-    ) -> tuple[Item | None, bool]:
-        """Move the alias for an upload; returns (alias, whether it now stands where asked).
-
-        Nothing moves when the alias is no longer the one the gate looked at (`seen_rev`, None: there was none), when
-        a person pinned it, or when a later upload moved it.
-        """
-        alias = self.alias(model)
-        if alias is not None and alias["version"] == version and alias["order"] == order:
-            self._journal_alias(alias)
-            return alias, True
-        stale = (None if alias is None else alias["rev"]) != seen_rev
-        if stale or (alias is not None and (alias["pinned"] or alias["order"] >= order)):
-            return alias, False
-        if self._move(model, alias, version, order=order, pinned=False, by="gate", why=why):
-            return self._moved(model), True
-        return self.alias(model), False
-
-    def promote(self, model: str, version: int, *, by: str, why: str, pin: bool = True) -> Item:
-        """Move the alias because a person says so. Pinned, no upload moves it until a person unpins it."""
-        for _ in range(WRITERS):
-            alias = self.alias(model)
-            order = max(str(self.version(model, version).get("order", "")), str(alias["order"]) if alias else "")
-            if self._move(model, alias, version, order=order, pinned=pin, by=by, why=why):
-                return self._moved(model)
-        raise Conflict(f"The alias of {model} could not be moved: too many writers.", remedy="Try again.")
-
-    def rollback(self, model: str, *, by: str, why: str, leaving: int | None = None) -> Item:
-        """Move the alias back to the version that served before, pinned; raises Conflict where there is none.
-
-        `leaving` names the version to leave. With it the call may be repeated after a lost answer: a rollback that
-        happened already is not undone by the second.
-        """
-        alias = self.alias(model)
-        if alias is not None and leaving is not None and alias["version"] != leaving:
-            if alias.get("previous") == leaving and alias["pinned"]:
-                return self._moved(model)
-            text = f"Version {alias['version']} serves, not {leaving}."
-            raise Conflict(text, code="CHAMPION_CHANGED", remedy="Look which version serves, then decide again.")
-        if alias is None or alias.get("previous") is None:
-            self.model(model)
-            text = f"Model {model!r} has no earlier version to return to."
-            raise Conflict(text, code="NOTHING_TO_ROLL_BACK", remedy="Promote a version by its number.")
-        why = why or f"rollback from version {alias['version']}"
-        return self.promote(model, int(alias["previous"]), by=by, why=why)
-
-    def _move(
-        self, model: str, seen: Item | None, version: int, *, order: str, pinned: bool, by: str, why: str
-    ) -> bool:
-        target, pk = self.version(model, version), f"MODEL#{model}"
-        rev = 1 if seen is None else int(seen["rev"]) + 1
-        previous = None if seen is None else seen["version"]
-        if seen is not None and previous == version:
-            previous = seen.get("previous")  # moving to where it stands must not forget what was before
-        move = {
-            **{"alias": CHAMPION, "model": model, "version": version, "run": target["run"], "bundle": target["bundle"]},
-            **{"rev": rev, "order": order, "pinned": pinned, "by": by, "why": why, "at": now(), "previous": previous},
-        }
-        guard: Item = {"ConditionExpression": NEW}
-        if seen is not None:
-            guard = {"ConditionExpression": "rev = :rev", "ExpressionAttributeValues": {":rev": rev - 1}}
-        version_key = {"pk": pk, "sk": f"VERSION#{version:06d}"}
-        done = self.table.transact(
-            {"Put": {"Item": {"pk": pk, "sk": f"ALIAS#{CHAMPION}", **move}, **guard}},
-            {"Put": {"Item": {"pk": pk, "sk": f"MOVE#{rev:06d}", **move}, "ConditionExpression": NEW}},
-            {"ConditionCheck": {"Key": version_key, "ConditionExpression": "attribute_exists(pk)"}},
-        )
-        if done:
-            return True
-        written = self.table.get(pk, f"MOVE#{rev:06d}")
-        return written is not None and all(written.get(name) == value for name, value in move.items())
-
-    def _moved(self, model: str) -> Item:
-        alias = self.alias(model)
-        if alias is None:
-            raise Conflict(f"The alias of {model} disappeared.", remedy="Try again.")
-        self._journal_alias(alias)
-        return alias
-
     # ------------------------------------------------------------------ keys
     def key(self, digest: str) -> Item | None:
         """The API key with this SHA-256, or None."""
@@ -342,10 +203,6 @@ class Registry:
         set_it = "SET head = :number, task = :task, target = :target"
         self.table.update(pk, "META", set_it, values, condition="head < :number")
 
-    def _journal(self, name: str, value: Item) -> None:
-        if self.journal is not None:
-            self.journal.write_json(f"registry/{name}", value)
-
     def _journal_run(self, run: Item) -> Item:
         kept = {name: value for name, value in run.items() if name not in ("progress", "lease_until")}
         self._journal(f"models/{run['model']}/runs/{run['run']}.json", kept)
@@ -353,9 +210,6 @@ class Registry:
 
     def _journal_version(self, version: Item) -> None:
         self._journal(f"models/{version['model']}/versions/{version['version']:06d}.json", version)
-
-    def _journal_alias(self, alias: Item) -> None:
-        self._journal(f"models/{alias['model']}/aliases/{alias['rev']:06d}.json", alias)
 
     def _ensure_model(self, model: str) -> None:
         set_it = "SET head = if_not_exists(head, :zero), created = if_not_exists(created, :at), model = :model"

@@ -133,6 +133,17 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """How a new version proves itself in service, and what takes it back."""
+
+    share: float = 0.0  # of the requests that a new version answers as challenger; 0: it becomes champion at once
+    minutes: int = 60  # a new version is watched, as challenger and again as champion; 0: not at all
+    max_error_rate: float = 0.02  # of requests that it fails and the version before does not; 1: whatever happens
+    max_latency_ratio: float = 2.0  # of its time to that of the version before, as geometric means
+    min_requests: int = 50  # before anything is decided
+
+
+@dataclass(frozen=True)
 class Spec:
     """A whole tidemill.toml."""
 
@@ -145,6 +156,7 @@ class Spec:
     decision: Decision = field(default_factory=Decision)
     promote: Promote = field(default_factory=Promote)
     budget: Budget = field(default_factory=Budget)
+    canary: Canary = field(default_factory=Canary)
 
     @classmethod
     def from_toml(cls, text: str) -> Spec:
@@ -232,6 +244,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "decision.false_positive": (0.0, 1e12),
     "decision.false_negative": (0.0, 1e12),
     "budget.max_usd": (0.0, 1e9),
+    "canary.share": (0.0, 1.0),
+    "canary.minutes": (0, 43_200),
+    "canary.max_error_rate": (0.0, 1.0),
+    "canary.max_latency_ratio": (1.0, 1000.0),
+    "canary.min_requests": (1, 1_000_000),
 }
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,48 +33,55 @@ class Objects(Protocol):
 class Opened:
     """A bundle that answers, and what is needed to fetch its other files."""
 
+    model: str
     bundle: str
     files: Mapping[str, Mapping[str, Any]]
     predictor: Predictor
 
 
 class Bundles:
-    """The open bundles of a process, at most one version a model."""
+    """The open bundles of a process: one version a model, two while another stands beside the one in service."""
 
     def __init__(self, objects: Objects, bucket: str, folder: Path) -> None:
         self.objects, self.bucket, self.folder = objects, bucket, folder
-        self.opened: OrderedDict[str, Opened] = OrderedDict()
+        self.opened: OrderedDict[str, Opened] = OrderedDict()  # by bundle, the least used first
         self.lock = threading.Lock()  # the control plane answers in several threads
 
-    def predictor(self, model: str, bundle: str, *, explain: bool = False) -> Predictor:
-        """The predictor of a bundle; with `explain`, its explanation graph lies beside it. Raises BadBundle."""
-        opened = self.opened.get(model)
-        if opened is None or opened.bundle != bundle or explain:
+    def predictor(self, model: str, bundle: str, *, explain: bool = False, beside: Collection[str] = ()) -> Predictor:
+        """The predictor of a bundle; with `explain`, its explanation graph lies beside it. Raises BadBundle.
+
+        Of the model's other bundles those in `beside` stay open, if they are, and no more.
+        """
+        opened = self.opened.get(bundle)
+        if opened is None or explain:
             with self.lock:
-                opened = self._open(model, bundle)
+                opened = self._open(model, bundle, beside)
                 if explain and EXPLAINING in opened.files:
                     self._fetch(bundle, opened.files, (EXPLAINING,))
                     _ = opened.predictor.explain_session  # opened before another thread may put a new version here
         return opened.predictor
 
-    def _open(self, model: str, bundle: str) -> Opened:
-        opened = self.opened.get(model)
-        if opened is None or opened.bundle != bundle:
+    def _open(self, model: str, bundle: str, beside: Collection[str]) -> Opened:
+        opened = self.opened.get(bundle)
+        if opened is None:
             files = self._files(bundle)
             self._fetch(bundle, files, PREDICTING)
-            opened = Opened(bundle, files, Predictor.load(self._place(bundle)))
-            self._close(model)
-        self.opened[model] = opened
-        self.opened.move_to_end(model)
-        while len(self.opened) > MOST_OPEN:
+            opened = Opened(model, bundle, files, Predictor.load(self._place(bundle)))
+            self._close_others(model, {bundle, *beside})
+        self.opened[bundle] = opened
+        self.opened.move_to_end(bundle)
+        while len({item.model for item in self.opened.values()}) > MOST_OPEN:
             self._close(next(iter(self.opened)))
         return opened
 
-    def _close(self, model: str) -> None:
+    def _close_others(self, model: str, kept: set[str]) -> None:
+        for name in [name for name, item in self.opened.items() if item.model == model and name not in kept]:
+            self._close(name)
+
+    def _close(self, bundle: str) -> None:
         """Forget a bundle and free its disk; a file that a session has mapped lives on until the session ends."""
-        opened = self.opened.pop(model, None)
-        if opened is not None:
-            for path in self._place(opened.bundle).iterdir():
+        if self.opened.pop(bundle, None) is not None:
+            for path in self._place(bundle).iterdir():
                 path.unlink(missing_ok=True)
 
     def _files(self, bundle: str) -> dict[str, Mapping[str, Any]]:

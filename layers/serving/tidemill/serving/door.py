@@ -13,12 +13,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tidemill.core.errors import (
     PROBLEM_TYPE,
+    BadBundle,
     BadRequest,
     NotFound,
     TidemillError,
@@ -31,14 +33,20 @@ from tidemill.core.settings import Settings
 from tidemill.serving import bodies, doubt
 from tidemill.serving.bundles import Bundles
 from tidemill.serving.explainer import explain
+from tidemill.serving.health import Health
 from tidemill.serving.inbox import Inbox
 from tidemill.serving.intake import rows_for
+from tidemill.serving.payloads import Payload
 from tidemill.serving.pointers import Pointers
+from tidemill.serving.predictor import Predictor
+from tidemill.serving.routing import Route, Served
 from tidemill.serving.signer import Client
 
 MAX_ANSWER_BYTES = 5_500_000  # a Lambda answers 6 MB at most, the envelope included
+UNOPENED_S = 10.0  # fetching a large bundle in vain takes seconds, and each would be a caller's
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
+KEY_HEADER = "x-tidemill-key"  # equal keys get the same version while a challenger answers a share of the requests
 _ROUTE = re.compile(r"/models/([^/]+)/(predict|explain)/?")
 _ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
 _MORE_HEADERS = {
@@ -57,13 +65,29 @@ class WrongMethod(TidemillError):
     code, status, title = "METHOD_NOT_ALLOWED", 405, "Method not allowed here"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a request wants of whichever version answers it."""
+
+    model: str
+    verb: str
+    payload: Payload
+
+
 class Door:
     """Answers predict and explain for every model of one deployment."""
 
     def __init__(
-        self, pointers: Pointers, bundles: Bundles, inbox: Inbox, log: Callable[[Note], None] | None = None
+        self,
+        pointers: Pointers,
+        bundles: Bundles,
+        inbox: Inbox,
+        log: Callable[[Note], None] | None = None,
+        health: Health | None = None,
     ) -> None:
         self.pointers, self.bundles, self.inbox, self.log = pointers, bundles, inbox, log or write_line
+        self.health = health or Health(pointers.client, pointers.table)
+        self.unopened: dict[str, float] = {}  # bundles that failed, and until when others answer for them
 
     @classmethod
     def from_environment(cls) -> Door:
@@ -72,7 +96,8 @@ class Door:
         client = Client.from_environment()
         folder = Path(os.environ.get("TIDEMILL_CACHE_DIR") or "/tmp/tidemill")  # noqa: S108 - all that Lambda can write
         bundles = Bundles(client, settings.artifacts_bucket, folder)
-        return cls(Pointers(client, settings.table), bundles, Inbox(client, settings.data_bucket))
+        health = Health(client, settings.table, settings.bus)
+        return cls(Pointers(client, settings.table), bundles, Inbox(client, settings.data_bucket), health=health)
 
     def handle(self, event: Event, context: Any = None) -> Answer:
         """Answer one request and log one line about it."""
@@ -96,19 +121,87 @@ class Door:
         note["key"] = self.pointers.caller(_secret(headers)).get("id")
         model, verb = _route(event)
         note.update(route=verb, model=model)
-        payload = bodies.read(_body(event), headers, str(event.get("rawQueryString") or ""), verb)
-        version, bundle = self.pointers.champion(model)
-        note.update(version=version, rows=len(payload.rows))
-        predictor = self.bundles.predictor(model, bundle, explain=verb == "explain")
-        rows = rows_for(predictor, payload, model, verb, self.inbox)
-        value: dict[str, Any] = {"model": model, "version": version}
-        if verb == "explain":
-            value["predictions"], value["explanations"] = explain(predictor, rows, payload.target)
-        elif payload.interval is None and payload.set is None:
-            value["predictions"] = predictor.predict(rows)
+        asked = Asked(model, verb, bodies.read(_body(event), headers, str(event.get("rawQueryString") or ""), verb))
+        note["rows"] = len(asked.payload.rows)
+        route = self.pointers.route(model, headers.get(KEY_HEADER) or note["request"])
+        self.health.begin(model, route.watch)
+        served, value = self._serve(route, asked, note)
+        note.update(version=served.version, alias=served.alias)
+        text = _text({"model": model, "version": served.version, "alias": served.alias, **value})
+        if route.shadow:
+            self._shadow(route, route.shadow, asked, value, note)
+        if route.watch:
+            note.update(self.health.flush(model, route.watch, route))
+        return text
+
+    def _serve(self, route: Route, asked: Asked, note: Note) -> tuple[Served, dict[str, Any]]:
+        """The whole answer of one version. What a watched version fails, the one before it answers, if it can.
+
+        What both refuse is the request's fault and counts against nobody.
+        """
+        first, instead = route.first, route.instead
+        note.update(version=first.version, alias=first.alias)
+        try:
+            served, value = first, self._by(first, route, asked)
+        except Exception as error:
+            if instead is None:
+                raise
+            note.update(version=instead.version, alias=instead.alias)
+            served, value = instead, self._by(instead, route, asked)
+            note["failed"] = {"version": first.version, "code": _code_of(error)}
+        self.health.count(asked.model, first.version, failed=served is not first)
+        return served, value
+
+    def _by(self, served: Served, route: Route, asked: Asked) -> dict[str, Any]:
+        """Predictions, or explanations, of one version."""
+        model, payload = asked.model, asked.payload
+        explains = asked.verb == "explain"
+        predictor = self._opened(served, route, model, explains)
+        rows = rows_for(predictor, payload, model, asked.verb, self.inbox)
+        if explains:
+            predictions, explanations = explain(predictor, rows, payload.target)
+            return {"predictions": predictions, "explanations": explanations}
+        began = time.perf_counter()
+        if payload.interval is None and payload.set is None:
+            found = predictor.predict(rows)
         else:
-            value["predictions"] = doubt.predict(predictor, rows, payload.interval, payload.set)
-        return _text(value)
+            found = doubt.predict(predictor, rows, payload.interval, payload.set)
+        self.health.time(model, served.version, time.perf_counter() - began)
+        return {"predictions": found}
+
+    def _opened(self, served: Served, route: Route, model: str, explains: bool) -> Predictor:
+        """The predictor of a version; one that others can answer for is not tried again right after it failed."""
+        spared = served is route.shadow or (served is route.first and route.instead is not None)
+        if spared and time.monotonic() < self.unopened.get(served.bundle, 0.0):
+            raise BadBundle("It could not be opened a moment ago.", remedy="Look for the reason in the log before.")
+        try:
+            return self.bundles.predictor(model, served.bundle, explain=explains, beside=route.beside)
+        except TidemillError:
+            if spared:
+                self.unopened[served.bundle] = time.monotonic() + UNOPENED_S
+            raise
+
+    def _shadow(self, route: Route, shadow: Served, asked: Asked, value: dict[str, Any], note: Note) -> None:
+        """Let the challenger score what the champion has answered; whatever happens, the answer stands."""
+        try:
+            found = self._by(shadow, route, replace(asked, verb="predict"))["predictions"]
+            note_shadow(note, shadow, value["predictions"], found)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this answer
+            note["shadow"] = {"version": shadow.version, "code": _code_of(error)}
+        self.health.count(asked.model, shadow.version, failed="code" in note["shadow"])
+
+
+def note_shadow(note: Note, shadow: Served, told: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    """Write down what the challenger would have said beside what was told: the share of equal labels, or how far off.
+
+    `told` and `found` are the predictions of champion and challenger, row by row.
+    """
+    pairs = list(zip(told, found, strict=True))
+    if pairs and "value" in told[0]:
+        apart = {"mean_difference": sum(abs(new["value"] - old["value"]) for old, new in pairs) / len(pairs)}
+    else:
+        apart = {"same": sum(new.get("label") == old.get("label") for old, new in pairs) / max(1, len(pairs))}
+    note["shadow"] = {"version": shadow.version, **apart}
 
 
 @cache
@@ -193,6 +286,10 @@ def _fault(request: str) -> dict[str, Any]:
         "code": "INTERNAL",
         "remedy": f"Try again; if it stays, look for request {request} in the log of the Predict function.",
     }
+
+
+def _code_of(error: Exception) -> str:
+    return error.code if isinstance(error, TidemillError) else "INTERNAL"
 
 
 def _frames(error: Exception) -> list[str]:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tidemill.core.errors import BadBundle, Forbidden, NoChampion, Unauthorized, Unavailable, UnknownModel
+from tidemill.core.errors import Forbidden, NoChampion, Unauthorized, Unavailable, UnknownModel
 from tidemill.core.keys import allows, hash_of, looks_like_key
+from tidemill.serving.routing import Route, route
 from tidemill.serving.signer import Client
 
 KEY_S = 15.0  # a revoked key works this much longer
-ALIAS_S = 5.0  # a new version answers this much later
+ALIAS_S = 3.0  # a new version answers this much later; a rollback is promised within 5 s
 GRACE_S = 60.0  # while the table does not answer, what it said last counts this much longer
 MOST = 1_000  # entries kept; past it everything is asked again
 
@@ -73,14 +74,15 @@ class Pointers:
             )
         return item
 
-    def champion(self, model: str) -> tuple[int, str]:
-        """The version in service and the folder of its bundle; raises UnknownModel or NoChampion."""
+    def route(self, model: str, key: str) -> Route:
+        """Which version answers a request with this key, and what stands beside it.
+
+        Raises UnknownModel, NoChampion, or BadBundle for an alias that points elsewhere.
+        """
         alias = self.aliases.get(model)
         if alias is None:
             raise self._without(model)
-        if not str(alias.get("bundle", "")).startswith(f"bundles/{model}/"):
-            raise BadBundle(f"The champion of {model!r} has no bundle.", remedy="Promote a version.", model=model)
-        return int(alias["version"]), alias["bundle"]
+        return route(model, alias, key)
 
     def _without(self, model: str) -> UnknownModel | NoChampion:
         if self.client.get_item(self.table, f"MODEL#{model}", "META") is None:

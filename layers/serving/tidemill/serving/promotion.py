@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tidemill.core.aliases import live_challenger
 from tidemill.core.clock import now
 from tidemill.core.errors import BadBundle, Conflict
 from tidemill.core.events import Bus
@@ -56,7 +57,8 @@ def decide(model: str, run_id: str, registry: Registry, artifacts: Storage, bus:
         "code": decision["code"],
         "why": decision["message"],
     }
-    bus.tell("ModelPromoted" if decision["promoted"] else "ModelRefused", told)
+    challenges = decision["code"] == "CANARY"
+    bus.tell("ModelPromoted" if decision["promoted"] else "ModelChallenged" if challenges else "ModelRefused", told)
     return run
 
 
@@ -74,6 +76,12 @@ def _decision(run: Item, version: int, registry: Registry, artifacts: Storage) -
         if not verdict.promote:
             return _said(False, verdict.code, verdict.message, verdict.evidence)
         seen = None if alias is None else alias["rev"]
+        share = run["spec"].get("canary", {}).get("share", 0)
+        if share and alias is not None and alias["version"] != version:
+            order, why = run["order"], verdict.message
+            if registry.challenge_by_gate(model, version, order, why, seen_rev=seen, run=run["run"])[1]:
+                return _said(False, "CANARY", f"{why} It answers {share:.0%} of the requests first.", verdict.evidence)
+            continue
         _, moved = registry.promote_by_gate(model, version, run["order"], verdict.message, seen_rev=seen)
         if moved:
             return _said(True, verdict.code, verdict.message, verdict.evidence)
@@ -86,6 +94,10 @@ def _not_its_turn(run: Item, alias: Item | None) -> Item | None:
     if alias["pinned"]:
         why = f"{alias['by']} pinned version {alias['version']} ({alias['why'] or 'no reason given'})."
         return _said(False, "PINNED", f"{why} Promote by hand, or unpin.")
+    challenger = live_challenger(alias)
+    if challenger and challenger["order"] > run["order"]:
+        later = f"Version {challenger['version']}, from a later upload, is challenger already."
+        return _said(False, "OLDER_UPLOAD", f"{later} Nothing to do.")
     if alias["order"] > run["order"]:
         return _said(
             False, "OLDER_UPLOAD", f"Version {alias['version']}, from a later upload, already serves. Nothing to do."

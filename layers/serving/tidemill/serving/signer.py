@@ -1,6 +1,7 @@
-"""DynamoDB GetItem and S3 GetObject with the standard library alone, signed with AWS Signature Version 4.
+"""The calls of the hot path with the standard library alone, signed with AWS Signature Version 4: DynamoDB GetItem and
+S3 GetObject; while a version is watched, UpdateItem and PutEvents.
 
-Importing boto3 and making its clients costs a cold start some 300 ms; these two calls cost 20. Signing follows
+Importing boto3 and making its clients costs a cold start some 300 ms; these calls cost 20. Signing follows
 docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html and is tested against botocore.
 """
 
@@ -21,6 +22,7 @@ from urllib.parse import quote, urlsplit
 
 from tidemill.core.errors import NotFound, TidemillError, TooLarge, Unavailable
 
+SOURCE = "tidemill"  # of events
 TRIES = 4
 FIRST_WAIT_S = 0.05  # doubled with every try, and taken at random below that
 TIMEOUT_S = 5.0  # to connect, and between two pieces of an answer
@@ -78,6 +80,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes = b""
     most: int | None = None  # bytes of an answer that are read
+    tries: int = TRIES
 
 
 def sign(call: Call, keys: Credentials, region: str, at: str) -> dict[str, str]:
@@ -121,11 +124,37 @@ class Client:
     def get_item(self, table: str, pk: str, sk: str) -> dict[str, Any] | None:
         """The item of a table as plain values, or None where there is none."""
         body = {"TableName": table, "Key": {"pk": {"S": pk}, "sk": {"S": sk}}, "ConsistentRead": True}
-        headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "DynamoDB_20120810.GetItem"}
-        host = self._host(f"dynamodb.{self.region}.amazonaws.com")
-        answer = self._send(Call("dynamodb", "POST", host, "/", headers, json.dumps(body).encode()))
-        item = json.loads(answer).get("Item")
+        item = self._call("dynamodb", "DynamoDB_20120810.GetItem", body).get("Item")
         return None if item is None else {name: plain(value) for name, value in item.items()}
+
+    def add(self, table: str, pk: str, sk: str, numbers: Mapping[str, float], expires: int) -> dict[str, Any]:
+        """Add numbers to those of an item, which may be new; the item as it is then. Tried once: twice adds twice."""
+        values = {f":{name}": {"N": repr(value)} for name, value in numbers.items()}
+        added = ", ".join(f"{name} :{name}" for name in numbers)
+        body = {
+            "TableName": table,
+            "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+            "UpdateExpression": f"ADD {added} SET expires = :expires",
+            "ExpressionAttributeValues": {**values, ":expires": {"N": str(expires)}},
+            "ReturnValues": "ALL_NEW",
+        }
+        item = self._call("dynamodb", "DynamoDB_20120810.UpdateItem", body, tries=1)["Attributes"]
+        return {name: plain(value) for name, value in item.items()}
+
+    def tell(self, bus: str, name: str, detail: Mapping[str, Any]) -> None:
+        """Put one event; raises Unavailable when the bus did not take it."""
+        entry = {"EventBusName": bus, "Source": SOURCE, "DetailType": name, "Detail": json.dumps(detail)}
+        if self._call("events", "AWSEvents.PutEvents", {"Entries": [entry]}).get("FailedEntryCount"):
+            raise Unavailable(f"The event bus {bus} refused {name}.", remedy="Try again.")
+
+    def _call(self, service: str, target: str, body: Mapping[str, Any], tries: int = TRIES) -> dict[str, Any]:
+        """One call of a service that speaks JSON; its answer."""
+        version = {"dynamodb": "1.0", "events": "1.1"}[service]
+        headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": target}
+        host = self._host(f"{service}.{self.region}.amazonaws.com")
+        answer = self._send(Call(service, "POST", host, "/", headers, json.dumps(body).encode(), tries=tries))
+        found: dict[str, Any] = json.loads(answer)
+        return found
 
     def get_object(self, bucket: str, key: str, most: int | None = None) -> bytes:
         """The bytes of an object; raises NotFound where there is none, TooLarge before it reads more than `most`."""
@@ -147,7 +176,7 @@ class Client:
     def _send(self, call: Call) -> bytes:
         """Send until answered: faults of the network, throttling and 5xx are tried again, with growing waits."""
         fault = ""
-        for attempt in range(TRIES):
+        for attempt in range(call.tries):
             if attempt:
                 self.sleep(random.uniform(0, FIRST_WAIT_S * 2**attempt))  # noqa: S311 - spreads retries, hides nothing
             try:
@@ -162,7 +191,7 @@ class Client:
             if status < 500 and status != 429 and fault not in BUSY:
                 raise _refused(call, status, fault)
         raise Unavailable(
-            f"{call.service} did not answer in {TRIES} tries ({fault}).", remedy="Try again in a few seconds."
+            f"{call.service} did not answer in {call.tries} tries ({fault}).", remedy="Try again in a few seconds."
         )
 
     def _exchange(self, call: Call) -> tuple[int, bytes]:

@@ -1,16 +1,18 @@
-"""Models, their versions and cards, and which version serves."""
+"""Models, their versions and cards."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from tidemill.core import costs, prices
+from tidemill.core.aliases import live_challenger
 from tidemill.core.errors import NoChampion, NotFound
 from tidemill.serving.app import shapes
-from tidemill.serving.app.access import OPERATE, PREDICT, caller
+from tidemill.serving.app.access import PREDICT
+from tidemill.serving.app.aliases import shown
 from tidemill.serving.app.artifacts import input_schema, read_json, read_text, search_of
 from tidemill.serving.app.bills import COST, cost_section
 from tidemill.serving.app.parameters import ModelName, Number, Which
@@ -79,22 +81,7 @@ def routes(world: World) -> APIRouter:
         item = _chosen(world, name, version)
         return JSONResponse({**public(read_json(world, _file(item, "card.json"))), "cost": _cost(world, item)})
 
-    _add_changes(router, world)
     return router
-
-
-def _add_changes(router: APIRouter, world: World) -> None:
-    @router.post("/models/{model}/promote", response_model=shapes.Alias, openapi_extra=OPERATE)
-    def promote(name: ModelName, body: shapes.PromoteRequest, request: Request) -> JSONResponse:
-        """Put a version in service by hand. Pinned (the default), no upload moves it; `pin: false` lifts the pin."""
-        world.registry.model(name)
-        return JSONResponse(public(_promoted(world, name, body, caller(request))))
-
-    @router.post("/models/{model}/rollback", response_model=shapes.Alias, openapi_extra=OPERATE)
-    def rollback(name: ModelName, body: shapes.RollbackRequest, request: Request) -> JSONResponse:
-        """Put the version that served before back in service. With `from`, repeating the call changes nothing."""
-        moved = world.registry.rollback(name, by=caller(request), why=body.why, leaving=body.leaving)
-        return JSONResponse(public(moved))
 
 
 def _cost(world: World, version: Item) -> dict[str, Any]:
@@ -111,10 +98,6 @@ def _cost(world: World, version: Item) -> dict[str, Any]:
     }
 
 
-def _promoted(world: World, name: str, body: shapes.PromoteRequest, by: str) -> Item:
-    return world.registry.promote(name, body.version, by=by, why=body.why, pin=body.pin)
-
-
 def _summary(item: Item) -> dict[str, Any]:
     champion, last = item.get("champion") or {}, item.get("last_run") or {}
     return {
@@ -128,9 +111,11 @@ def _summary(item: Item) -> dict[str, Any]:
 def _overview(world: World, name: str) -> dict[str, Any]:
     item = world.registry.model(name)
     champion, last = item.get("champion"), item.get("last_run")
+    challenger = live_challenger(champion)
     return {
         **public(item),
-        "champion": public(champion) if champion else None,
+        "champion": shown(champion) if champion else None,
+        "challenger": public(challenger) if challenger else None,
         "last_run": last["run"] if last else None,
         "runs": [public(run) for run in world.registry.runs(name)[:LATEST_RUNS]],
         "input": _input(world, name, champion),

@@ -20,4 +20,5 @@ Number = Annotated[int, Path(ge=1, le=10**9, description="The number of the vers
 RunId = Annotated[str, Path(pattern=_ID, description="The id of the run.")]
 Since = Annotated[int, Query(ge=0, le=10**15, description="Milliseconds since 1970: only lines from then on.")]
 UploadId = Annotated[str | None, Query(pattern=_ID, description="Only the runs of this upload.")]
+At = Annotated[str | None, Query(max_length=40, description="A time (ISO 8601; UTC where it names no zone).")]
 Which = Annotated[int | None, Query(ge=1, le=10**9, description="A version; the one in service when left out.")]

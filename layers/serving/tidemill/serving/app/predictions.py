@@ -22,6 +22,13 @@ LEVELS = {
     "interval": "Of values: the share of rows in which the truth lies between `low` and `high`.",
     "set": "Of labels: the share of rows in which the truth is in `set`.",
 }
+KEY = {
+    "name": "x-tidemill-key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Whom the request is about: equal keys get the same version while a challenger answers a share.",
+}
 PICTURES = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "One or more pictures."}
 
 
@@ -63,7 +70,7 @@ def _request(shape: type[BaseModel], options: dict[str, str]) -> dict[str, Any]:
         {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text + NOT_JSON}
         for name, text in options.items()
     ]
-    return {"requestBody": {"required": True, "content": content}, "parameters": query}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [*query, KEY]}
 
 
 async def _through_the_door(world: World, request: Request, model: str, verb: str) -> Response:

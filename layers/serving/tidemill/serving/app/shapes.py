@@ -132,6 +132,29 @@ class RollbackRequest(Request):
     leaving: int | None = Field(default=None, ge=1, alias="from")
 
 
+class CanaryRequest(Request):
+    """Let a version answer a share of the requests beside the one in service, or score them unseen."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"version": 4, "share": 0.1, "why": "new recipe"}})
+    version: int = Field(ge=1)
+    share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        strict=False,
+        description="Of the requests; equal values of the header x-tidemill-key get the same version.",
+    )
+    shadow: bool = Field(False, description="Score the share and compare; the champion answers everybody.")
+    why: Why = ""
+
+
+class StopRequest(Request):
+    """Let the version in service answer every request again."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"why": "seen enough"}})
+    why: Why = ""
+
+
 class Health(Shown):
     """The API answers."""
 
@@ -183,6 +206,48 @@ class Alias(Shown):
     previous: int | None = None
 
 
+class Challenger(Shown):
+    """A version beside the one in service."""
+
+    version: int
+    share: float = Field(description="Of the requests that it answers; in shadow, that it scores unseen.")
+    shadow: bool = False
+    live: bool = Field(description="False after it was stopped, or became champion.")
+    by: str | None = None
+    why: str | None = None
+    at: str | None = None
+
+
+class Move(Shown):
+    """One move of an alias."""
+
+    alias: str = Field(description="champion or challenger")
+    version: int
+    by: str | None = None
+    why: str | None = None
+    at: str | None = None
+
+
+class Served(Shown):
+    """The version in service at a time."""
+
+    version: int
+    since: str
+    by: str | None = None
+    why: str | None = None
+    pinned: bool = False
+
+
+class History(Shown):
+    """Which versions served at a time, and every move of the aliases, newest first."""
+
+    model: str
+    at: str
+    champion: Served | None = None
+    challenger: Challenger | None = None
+    moves: list[Move]
+
+
 class Run(Shown):
     """One journey of an upload: from file to version, or to a reason why not."""
 
@@ -212,6 +277,7 @@ class Model(Shown):
 
     model: str
     champion: Alias | None = None
+    challenger: Challenger | None = None
     runs: list[Run] = []
     input: InputSchema | None = None
 
@@ -295,12 +361,18 @@ class Predictions(Shown):
             "example": {
                 "model": "income",
                 "version": 3,
+                "alias": "champion",
                 "predictions": [{"label": "<=50K", "probabilities": {"<=50K": 0.91, ">50K": 0.09}}],
             }
         },
     )
     model: str
     version: int
+    alias: str = Field(
+        "champion",
+        description="By which it answered: champion; challenger, where one answers a share of the requests; previous, "
+        "where a new champion failed this request and the version before it did not.",
+    )
     predictions: list[dict[str, Any]]
 
 

@@ -52,6 +52,11 @@ MEANING = {
     "decision.positive": "label that is acted on (empty: the rarer one)",
     "promote.auto": "the version may go into service by itself when the gate agrees",
     "budget.max_usd": "most that the training job may cost, in dollars",
+    "canary.share": "share of requests a new version answers as challenger first (0: it becomes champion at once)",
+    "canary.minutes": "minutes a new version is watched, as challenger and as champion (0: not at all)",
+    "canary.max_error_rate": "share of requests failed by it and not by the version before that takes it back",
+    "canary.max_latency_ratio": "times as long as the version before that takes it back",
+    "canary.min_requests": "requests before either is decided",
 }
 
 
