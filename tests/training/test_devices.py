@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,66 @@ def test_one_device_holds_every_population() -> None:
         placement = Placement.of(groups, configurations)
         members = np.ones((groups, configurations, 2), np.float32)
         assert placement.members({"a": members})["a"].shape == members.shape
+
+
+NODE = """
+import os, sys
+from tidemill.training import nodes
+nodes.join()
+import jax, numpy as np
+from tests.training.populations import members, problem
+told = members(problem("multiclass"), {"width": 4}, {"dropout": 0.2}, family=sys.argv[2])
+population = told.changed(settings=told.settings[: int(sys.argv[3])], copies=1)
+state = population.train()
+assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(state.best))
+if nodes.leads():
+    np.savez(sys.argv[1], *jax.tree.leaves(state.best), loss=state.best_loss, devices=len(jax.devices()))
+"""
+
+
+def trained_on_nodes(out: Path, count: int, devices: int, family: str, members: int) -> dict[str, np.ndarray]:
+    """Train in as many processes, each with so many devices, that meet as the nodes of a job do."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {
+        **os.environ,
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "TIDEMILL_SHARE_BATCHES": "1",
+        "TIDEMILL_NODES_PORT": port,
+    }
+    batch = {"AWS_BATCH_JOB_NUM_NODES": str(count), "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0"}
+    command = [sys.executable, "-c", NODE, str(out), family, str(members)]
+    running = [
+        subprocess.Popen(command, env={**shared, **batch, "AWS_BATCH_JOB_NODE_INDEX": str(node)})
+        for node in range(count)
+    ]
+    try:
+        assert [process.wait(timeout=240) for process in running] == [0] * count
+    finally:
+        for process in running:
+            process.kill()
+    with np.load(out) as found:
+        return dict(found)
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("nodes", "devices", "members"),
+    [
+        (2, 1, 1),
+        pytest.param(2, 1, 2, marks=SLOW),
+        pytest.param(1, 8, 1, marks=SLOW),
+        pytest.param(2, 4, 2, marks=SLOW),
+    ],
+)
+def test_nodes_and_devices_that_share_members_or_batches_learn_what_one_device_learns(
+    nodes: int, devices: int, members: int, tmp_path: Path
+) -> None:
+    alone = trained_on_nodes(tmp_path / "alone.npz", 1, 1, "mlp", members)
+    shared = trained_on_nodes(tmp_path / "shared.npz", nodes, devices, "mlp", members)
+    assert (alone.pop("devices"), shared.pop("devices")) == (1, nodes * devices)
+    for name, values in alone.items():
+        np.testing.assert_allclose(values, shared[name], rtol=2e-3, atol=2e-4, err_msg=name)

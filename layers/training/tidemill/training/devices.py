@@ -1,7 +1,8 @@
-"""A population over the devices at hand: every GPU, or every core of a machine without one.
+"""A population over the devices at hand: every GPU of every node, or every core of a machine without one.
 
 Members never touch each other, so that each device trains its share of them alone: two cores take
-little more than half the time of one, where the threads of a single device gain nothing on nets this small.
+little more than half the time of one, where the threads of a single device gain nothing on nets this small. Devices
+that are left over share the batches of their members, where a batch is worth sharing: between GPUs or nodes.
 
 Axes: g groups, c configurations.
 """
@@ -36,9 +37,18 @@ def use_cores() -> None:
         return
 
 
+def shares_batches() -> bool:
+    """Whether devices without members of their own take part of a batch; cores of one processor gain nothing by it."""
+    told = os.environ.get("TIDEMILL_SHARE_BATCHES", "")
+    return told == "1" if told else jax.default_backend() != "cpu" or jax.process_count() > 1
+
+
 @dataclass(frozen=True)
 class Placement:
-    """Where the members of a population stand: by configuration or by group, on as many devices as divide them."""
+    """Where the members of a population stand: by configuration or by group, on as many devices as divide them.
+
+    The mesh has the axes "members" and "rows": the devices of a row of it share the batches of the same members.
+    """
 
     mesh: Mesh
     axis: int  # of a member's arrays [g, c, ...]
@@ -51,12 +61,26 @@ class Placement:
         count, axis = max(
             (n, axis) for n in counts for axis, size in enumerate((groups, configurations)) if size % n == 0
         )
-        return cls(Mesh(np.array(found[:count]), ("members",)), axis)
+        shared = len(found) // count if shares_batches() else 1
+        return cls(Mesh(np.array(found[: count * shared]).reshape(count, shared), ("members", "rows")), axis)
 
     def members(self, tree: Any) -> Any:
         """Arrays [g, c, ...], each device with its own members."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec(*[None] * self.axis, "members")))  # type: ignore[no-untyped-call]
+        return self._put(tree, *[None] * self.axis, "members")
 
     def everywhere(self, tree: Any) -> Any:
         """Arrays that every device has whole."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))  # type: ignore[no-untyped-call]
+        return self._put(tree)
+
+    def order(self, order_gn: Any, batch: int) -> Any:
+        """Row numbers [g, n] by steps [g, s, b]: each device its share of every batch."""
+        order_gsb = order_gn.reshape(len(order_gn), -1, batch)
+        shared = self.mesh.shape["rows"]
+        if shared == 1:
+            return order_gsb if jax.process_count() == 1 else self._put(order_gsb)
+        return self._put(order_gsb, None, None, "rows" if batch % shared == 0 else None)
+
+    def _put(self, tree: Any, *axes: str | None) -> Any:
+        if jax.process_count() > 1:
+            tree = jax.tree.map(np.asarray, tree)  # what lies on one node's device cannot be laid over all of them
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec(*axes)))  # type: ignore[no-untyped-call]

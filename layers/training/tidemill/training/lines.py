@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tidemill.training import nodes
 from tidemill.training.checkpoint import Saved, named, restored
 from tidemill.training.families import Weights
 from tidemill.training.loop import TREES, State
@@ -35,7 +36,7 @@ class Line:
         """Arrays by name, and facts, from which `resumed` makes the line again."""
         arrays: dict[str, Any] = {}
         for tree in ("best",) if self.finished else TREES:
-            arrays |= named(getattr(self.state, tree), f"{self.family}/{tree}")
+            arrays |= named(nodes.whole(getattr(self.state, tree)), f"{self.family}/{tree}")
         for key, solution in self.solved.items():
             arrays |= named(solution.weights, f"{self.family}/{key}")
         state = self.state

@@ -5,7 +5,7 @@ stand in groups (rows of the matrix g x c): a group shares batches and the rows 
 kept is a running average of the weights over about an epoch (Polyak and Juditsky 1992), which does the work of a
 falling step size without needing to know when training will end.
 
-Axes: g groups, c configurations, n rows, b batch rows, v rows looked at, j nets trained as one, k outputs.
+Axes: g groups, c configurations, n rows, b batch rows, v rows looked at, j nets trained as one, k outputs, s steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from tidemill.training import batches
+from tidemill.training import batches, nodes
 from tidemill.training.augment import beside
 from tidemill.training.batches import Group, Plan, Rows, look_of
 from tidemill.training.devices import Placement
@@ -114,6 +114,7 @@ def train(
     seen_gv = batches.filled([group.train[:most] for group in ground.groups], most, ground.padding)
     while not state.done(pace) and state.epoch < (until or pace.epochs):
         order_gn = batches.order(ground.groups, state.epoch, ground.cut.rows, ground.padding)
+        order_gsb = placement.order(order_gn, ground.cut.batch)
         for chunk in range(state.chunk, ground.cut.chunks):
             before_chunk(state)
             seeds_g = np.array([hash_of(group.seed, state.epoch) for group in ground.groups], np.uint32)
@@ -127,7 +128,7 @@ def train(
                 ground.rows,
                 ground.scale,
                 knobs_c,
-                order_gn,
+                order_gsb,
                 seeds_g,
                 place,
             )
@@ -135,7 +136,7 @@ def train(
         _finish_epoch(kind, ground, state, held_gv, seen_gv)
         after_epoch(state)
     for tree in TREES:
-        setattr(state, tree, jax.device_get(getattr(state, tree)))
+        setattr(state, tree, nodes.whole(getattr(state, tree)))
     return state
 
 
@@ -167,7 +168,7 @@ def _finish_epoch(kind: Kind, ground: Field, state: State, held_gv: Array, seen_
     state.epoch, state.chunk = state.epoch + 1, 0
     seen_gc, held_gc = (
         np.asarray(found, np.float64)
-        for found in look(kind, state.average, ground.rows, ground.scale, seen_gv, held_gv)
+        for found in nodes.whole(look(kind, state.average, ground.rows, ground.scale, seen_gv, held_gv))
     )
     held_gc = np.where(np.isfinite(held_gc), held_gc, np.inf)
     state.curve.append((seen_gc.tolist(), held_gc.tolist()))
@@ -190,7 +191,7 @@ def run_chunk(
     rows: Rows,
     scale: Scale,
     knobs_c: Knobs,
-    order_gn: jax.Array,
+    order_gsb: jax.Array,
     seeds_g: jax.Array,
     place: tuple[Any, ...],
 ) -> tuple[Weights, Any, Weights]:
@@ -198,13 +199,13 @@ def run_chunk(
     epoch, chunk, epochs, warmup = place
     per_epoch = cut.steps * cut.chunks
 
-    def group(order_n: jax.Array, seed: jax.Array, *carried: Any) -> tuple[Any, ...]:
+    def group(order_sb: jax.Array, seed: jax.Array, *carried: Any) -> tuple[Any, ...]:
         def member(knobs: Knobs, *carry: Any) -> tuple[Any, ...]:
             def step(carry: tuple[Any, ...], index: jax.Array) -> tuple[tuple[Any, ...], None]:
                 number = epoch * per_epoch + index
                 scheduled = factor(kind.schedule, number, epochs * per_epoch, warmup)
                 share = jnp.maximum(1.0 / max(1.0, AVERAGED * per_epoch), 1.0 / (number + 1.0))
-                at_b = jax.lax.dynamic_slice(order_n, (index * cut.batch,), (cut.batch,))
+                at_b = jax.lax.dynamic_index_in_dim(order_sb, index, keepdims=False)
                 batch = jax.tree.map(lambda value: value[at_b], rows)
                 key = fold(seed, index)  # equal draws for a group's members: their settings are what differs
                 return _step(kind, batch, scale, scheduled, share, key, knobs, *carry), None
@@ -214,7 +215,7 @@ def run_chunk(
 
         return each(member, knobs_c, *carried)
 
-    return each(group, order_gn, seeds_g, weights, moments, average)
+    return each(group, order_gsb, seeds_g, weights, moments, average)
 
 
 def each(one: Callable[..., tuple[Any, ...]], *axes: Any) -> tuple[Any, ...]:

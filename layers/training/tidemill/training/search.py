@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tidemill.core.errors import TidemillError
 from tidemill.core.progress import Progress, Report, silent
-from tidemill.training import batches, blend, frozen, inputs, losses
+from tidemill.training import batches, blend, frozen, inputs, losses, nodes
 from tidemill.training.batches import Group, Rows
 from tidemill.training.checkpoint import Interrupted, Keeper, Saved
 from tidemill.training.config import Config
@@ -116,7 +116,7 @@ class Search:
         total = len(trials) + keep * (len(groups) - 1)
 
         def before(trial: Trial) -> None:
-            if self.stop():
+            if nodes.any_of(self.stop()):
                 raise Interrupted(self.save(), trial.id)
 
         def after(trial: Trial, group: Group) -> None:
@@ -124,7 +124,7 @@ class Search:
             said = f"{name}: {trial.id} solved on {len(group.train):,} rows"
             best = min(solution.loss for solution in line.solved.values())
             self.report(self._told(name, len(line.solved) / total, said, best))
-            if self.keeper and self.keeper.due():
+            if self._is_due():
                 self.save()
 
         solver = Solver(self._kind(name), solve, self.config, pool.x_n, pool.y_n, self.weight_n, self.scale, groups)
@@ -135,7 +135,7 @@ class Search:
         """Features of all rows, where the family has a frozen net: the part that takes long, so told of and stopped."""
         net, rows = self._kind(name).net, inputs.count(self.pool.x_n)
         for done in frozen.fill(net, self.pool.x_n):
-            if self.stop():
+            if nodes.any_of(self.stop()):
                 raise Interrupted(self.save(), f"row {done:,} of {name}")
             self.report(Progress("training", self.share, 100, f"{name}: features of {done:,} of {rows:,} rows"))
 
@@ -178,14 +178,14 @@ class Search:
         pace = Pace(self.config.epochs, self.config.patience, self.config.warmup)
 
         def before(state: State) -> None:
-            if self.stop():
+            if nodes.any_of(self.stop()):
                 raise Interrupted(self.save(), f"epoch {state.epoch + 1} of {line.family}")
             self.chunks += 1
 
         def after(state: State) -> None:
             self.epochs += 1
             self.report(self._progress(line, until))
-            if self.keeper and self.keeper.due():
+            if self._is_due():
                 self.save()
 
         ground = Field(self.rows, self.scale, groups, cut)
@@ -333,9 +333,16 @@ class Search:
         facts = {"chunks": self.chunks, "epochs": self.epochs, "programs": sorted(self.programs), "lines": lines}
         return self.keeper.save(self.chunks, Saved(arrays, facts))
 
+    def _is_due(self) -> bool:
+        """Whether a checkpoint is to be written; every node writes when the first one's clock says so."""
+        return bool(self.keeper and nodes.first(int(self.keeper.due())))
+
     def _resume(self) -> None:
         """Go on from the newest checkpoint of this very search, if there is one."""
         saved = self.keeper.newest() if self.keeper else None
+        at = saved.facts["chunks"] if saved else 0
+        if nodes.first(at) != at:
+            raise TidemillError("The nodes of this job found different checkpoints.", code="NODES_DIFFER")
         if saved is None:
             return
         self.chunks, self.epochs = saved.facts["chunks"], saved.facts["epochs"]
