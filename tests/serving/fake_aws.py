@@ -1,4 +1,4 @@
-"""The two calls of the hot path on a loopback port: DynamoDB GetItem and S3 GetObject, with faults on request."""
+"""The calls of the hot path on a loopback port: DynamoDB GetItem, S3 GetObject and PutObject, with faults."""
 
 from __future__ import annotations
 
@@ -74,6 +74,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, held[key])
         else:
             self._send(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def do_PUT(self) -> None:
+        """Answer PutObject."""
+        bucket, _, key = unquote(self.path[1:]).partition("/")
+        content = self.rfile.read(int(self.headers["content-length"]))
+        if self._fault(f"PutObject {key}", content):
+            return
+        {BUCKET: self.server.objects, DATA: self.server.files}[bucket][key] = content
+        self._send(200, b"")
 
     def do_POST(self) -> None:
         """Answer GetItem."""

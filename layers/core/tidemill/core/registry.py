@@ -268,6 +268,7 @@ class Registry:
         move = {
             **{"alias": CHAMPION, "model": model, "version": version, "run": target["run"], "bundle": target["bundle"]},
             **{"rev": rev, "order": order, "pinned": pinned, "by": by, "why": why, "at": now(), "previous": previous},
+            **({"monitor": target["monitor"]} if "monitor" in target else {}),
         }
         guard: Item = {"ConditionExpression": NEW}
         if seen is not None:

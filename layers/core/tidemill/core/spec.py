@@ -126,6 +126,18 @@ class Promote:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    """What is kept of the requests a version answers, so that drift is noticed."""
+
+    enabled: bool = True  # keep a record of every request
+    sample: float = 1.0  # share of the requests whose rows are kept, values and scores
+    rows: int = 100  # rows that are kept of a request, at equal distances
+    private: tuple[
+        str, ...
+    ] = ()  # columns whose values are never kept; those with personal data are added by themselves
+
+
+@dataclass(frozen=True)
 class Spec:
     """A whole tidemill.toml."""
 
@@ -137,6 +149,7 @@ class Spec:
     search: Search = field(default_factory=Search)
     decision: Decision = field(default_factory=Decision)
     promote: Promote = field(default_factory=Promote)
+    monitor: Monitor = field(default_factory=Monitor)
 
     @classmethod
     def from_toml(cls, text: str) -> Spec:
@@ -162,6 +175,7 @@ class Spec:
         """The specification as plain values, defaults included."""
         plain: dict[str, Any] = dataclasses.asdict(self)
         plain["data"] |= {name: list(getattr(self.data, name)) for name in ("id", "drop", "groups")}
+        plain["monitor"]["private"] = list(self.monitor.private)
         return plain
 
 
@@ -223,6 +237,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "search.folds": (0, 20),
     "decision.false_positive": (0.0, 1e12),
     "decision.false_negative": (0.0, 1e12),
+    "monitor.sample": (0.0, 1.0),
+    "monitor.rows": (0, 10_000),
 }
 
 

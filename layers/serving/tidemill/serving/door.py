@@ -35,6 +35,7 @@ from tidemill.serving.inbox import Inbox
 from tidemill.serving.intake import rows_for
 from tidemill.serving.pointers import Pointers
 from tidemill.serving.signer import Client
+from tidemill.serving.traffic import Seen, Traffic
 
 MAX_ANSWER_BYTES = 5_500_000  # a Lambda answers 6 MB at most, the envelope included
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
@@ -61,9 +62,15 @@ class Door:
     """Answers predict and explain for every model of one deployment."""
 
     def __init__(
-        self, pointers: Pointers, bundles: Bundles, inbox: Inbox, log: Callable[[Note], None] | None = None
+        self,
+        pointers: Pointers,
+        bundles: Bundles,
+        inbox: Inbox,
+        log: Callable[[Note], None] | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self.pointers, self.bundles, self.inbox, self.log = pointers, bundles, inbox, log or write_line
+        self.traffic = traffic
 
     @classmethod
     def from_environment(cls) -> Door:
@@ -72,14 +79,16 @@ class Door:
         client = Client.from_environment()
         folder = Path(os.environ.get("TIDEMILL_CACHE_DIR") or "/tmp/tidemill")  # noqa: S108 - all that Lambda can write
         bundles = Bundles(client, settings.artifacts_bucket, folder)
-        return cls(Pointers(client, settings.table), bundles, Inbox(client, settings.data_bucket))
+        traffic = Traffic(client, settings.artifacts_bucket)
+        return cls(Pointers(client, settings.table), bundles, Inbox(client, settings.data_bucket), traffic=traffic)
 
     def handle(self, event: Event, context: Any = None) -> Answer:
         """Answer one request and log one line about it."""
         started = time.perf_counter()
         note: Note = {"message": "request", "request": _request_id(event, context)}
+        seen = Seen()
         try:
-            answer = _reply(200, "application/json", self._answer(event, note))
+            answer = _reply(200, "application/json", self._answer(event, note, seen))
         except TidemillError as error:
             answer = _problem(error.problem(), _more_headers(error))
             note.update(code=error.code, **({"detail": error.message} if error.status >= 500 else {}))
@@ -87,10 +96,13 @@ class Door:
             answer = _problem(_fault(note["request"]))
             note.update(code="INTERNAL", error=type(error).__name__, frames=_frames(error))
         answer["headers"]["x-request-id"] = note["request"]
-        self.log({**note, "status": answer["statusCode"], "ms": round((time.perf_counter() - started) * 1000, 2)})
+        note |= {"status": answer["statusCode"], "ms": round((time.perf_counter() - started) * 1000, 2)}
+        if self.traffic is not None:
+            self.traffic.keep(note, seen)
+        self.log(note)
         return answer
 
-    def _answer(self, event: Event, note: Note) -> str:
+    def _answer(self, event: Event, note: Note, seen: Seen) -> str:
         """Who asks, what for, with which rows; then the prediction."""
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         note["key"] = self.pointers.caller(_secret(headers)).get("id")
@@ -99,6 +111,7 @@ class Door:
         payload = bodies.read(_body(event), headers, str(event.get("rawQueryString") or ""), verb)
         version, bundle = self.pointers.champion(model)
         note.update(version=version, rows=len(payload.rows))
+        seen.monitor = self.pointers.monitor(model)
         predictor = self.bundles.predictor(model, bundle, explain=verb == "explain")
         rows = rows_for(predictor, payload, model, verb, self.inbox)
         value: dict[str, Any] = {"model": model, "version": version}
@@ -108,6 +121,8 @@ class Door:
             value["predictions"] = predictor.predict(rows)
         else:
             value["predictions"] = doubt.predict(predictor, rows, payload.interval, payload.set)
+        seen.rows, seen.answers = rows, value["predictions"]
+        seen.columns = () if predictor.modality == "picture" else predictor.program.columns
         return _text(value)
 
 

@@ -82,6 +82,12 @@ class Pointers:
             raise BadBundle(f"The champion of {model!r} has no bundle.", remedy="Promote a version.", model=model)
         return int(alias["version"]), alias["bundle"]
 
+    def monitor(self, model: str) -> Item:
+        """What may be kept of the requests to the version in service; empty for one from before that was decided."""
+        alias = self.aliases.get(model) or {}
+        found: Item = alias.get("monitor") or {}
+        return found
+
     def _without(self, model: str) -> UnknownModel | NoChampion:
         if self.client.get_item(self.table, f"MODEL#{model}", "META") is None:
             return UnknownModel(

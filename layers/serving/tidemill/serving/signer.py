@@ -1,6 +1,6 @@
-"""DynamoDB GetItem and S3 GetObject with the standard library alone, signed with AWS Signature Version 4.
+"""DynamoDB GetItem, S3 GetObject and PutObject with the standard library alone, signed with AWS Signature Version 4.
 
-Importing boto3 and making its clients costs a cold start some 300 ms; these two calls cost 20. Signing follows
+Importing boto3 and making its clients costs a cold start some 300 ms; these calls cost 20. Signing follows
 docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html and is tested against botocore.
 """
 
@@ -78,6 +78,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes = b""
     most: int | None = None  # bytes of an answer that are read
+    tries: int = TRIES
 
 
 def sign(call: Call, keys: Credentials, region: str, at: str) -> dict[str, str]:
@@ -103,7 +104,7 @@ def sign(call: Call, keys: Credentials, region: str, at: str) -> dict[str, str]:
 
 
 class Client:
-    """Reads items and objects, one call at a time; keeps one connection a host."""
+    """Reads items, reads and writes objects, one call at a time; keeps one connection a host."""
 
     def __init__(self, region: str, endpoint: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
         self.region = region
@@ -129,17 +130,23 @@ class Client:
 
     def get_object(self, bucket: str, key: str, most: int | None = None) -> bytes:
         """The bytes of an object; raises NotFound where there is none, TooLarge before it reads more than `most`."""
-        path = "/" + quote(key, safe="/-_.~")
-        if self.endpoint or "." in bucket:
-            host, path = self._host(f"s3.{self.region}.amazonaws.com"), f"/{bucket}{path}"
-        else:
-            host = f"{bucket}.s3.{self.region}.amazonaws.com"
-        return self._send(Call("s3", "GET", host, path, {}, most=most))
+        return self._send(Call("s3", "GET", *self._place(bucket, key), {}, most=most))
+
+    def put_object(self, bucket: str, key: str, body: bytes, content_type: str) -> None:
+        """Put an object, tried once: what is written from the hot path is not worth a wait."""
+        self._send(Call("s3", "PUT", *self._place(bucket, key), {"content-type": content_type}, body, tries=1))
 
     def close(self) -> None:
         """Close the connections; the next call opens them anew."""
         for host in list(self._open):
             self._close(host)
+
+    def _place(self, bucket: str, key: str) -> tuple[str, str]:
+        """The host and the encoded path of an object."""
+        path = "/" + quote(key, safe="/-_.~")
+        if self.endpoint or "." in bucket:
+            return self._host(f"s3.{self.region}.amazonaws.com"), f"/{bucket}{path}"
+        return f"{bucket}.s3.{self.region}.amazonaws.com", path
 
     def _host(self, public: str) -> str:
         return self.endpoint.netloc if self.endpoint else public
@@ -147,7 +154,7 @@ class Client:
     def _send(self, call: Call) -> bytes:
         """Send until answered: faults of the network, throttling and 5xx are tried again, with growing waits."""
         fault = ""
-        for attempt in range(TRIES):
+        for attempt in range(call.tries):
             if attempt:
                 self.sleep(random.uniform(0, FIRST_WAIT_S * 2**attempt))  # noqa: S311 - spreads retries, hides nothing
             try:
@@ -162,7 +169,7 @@ class Client:
             if status < 500 and status != 429 and fault not in BUSY:
                 raise _refused(call, status, fault)
         raise Unavailable(
-            f"{call.service} did not answer in {TRIES} tries ({fault}).", remedy="Try again in a few seconds."
+            f"{call.service} did not answer in {call.tries} tries ({fault}).", remedy="Try again in a few seconds."
         )
 
     def _exchange(self, call: Call) -> tuple[int, bytes]:

@@ -51,6 +51,10 @@ MEANING = {
     "decision.false_negative": "cost of not acting where something was",
     "decision.positive": "label that is acted on (empty: the rarer one)",
     "promote.auto": "the version may go into service by itself when the gate agrees",
+    "monitor.enabled": "a record of every request is kept, so that drift is noticed",
+    "monitor.sample": "share of the requests whose rows and scores are kept",
+    "monitor.rows": "rows that are kept of a request",
+    "monitor.private": "columns whose values are never kept of requests",
 }
 
 
