@@ -13,7 +13,7 @@ from tidemill.cloud import expand, lint, rules
 from tidemill.cloud.expand import settle
 
 Template = dict[str, Any]
-FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Api"}
+FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Api", "Monitor"}
 FLAWED = Path(__file__).parent / "data" / "flawed-template.yaml"
 NOT_ON_A_LAPTOP = {"a_bucket_speaks_tls_only"}  # the local stack speaks plain HTTP on loopback
 
@@ -76,7 +76,7 @@ def test_the_expansion_is_about_every_function_queue_and_layer(aws: Template) ->
     assert of["Lambda::Function"] == FUNCTIONS
     assert of["IAM::Role"] == {f"{name}Role" for name in FUNCTIONS} | {"JobRole"}
     read = {function: queue for _, _, function, queue in rules.reading.mappings(aws)}
-    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote")}
+    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor")}
     assert of["SQS::Queue"] == set(read.values()) | {f"{name}DeadLetters" for name in read}
 
 
@@ -84,10 +84,12 @@ def test_only_preprocess_listens_to_a_bucket_and_only_to_uploads(aws: Template) 
     assert list(rules.delivery._listeners(aws)) == [("DataBucket", "uploads/", "Preprocess")]
 
 
-def test_the_hot_path_may_only_read(aws: Template) -> None:
+def test_the_hot_path_may_only_read_and_log_requests(aws: Template) -> None:
     role = rules.reading.of_type(aws, "IAM::Role")["PredictRole"]
     actions = {action for item in rules.reading.of_role(role) for action in rules.reading.as_list(item["Action"])}
-    assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", "s3:GetObject", "dynamodb:GetItem"}
+    assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", "s3:GetObject", "dynamodb:GetItem", "s3:PutObject"}
+    (log,) = [item for item in rules.reading.of_role(role) if item["Action"] == "s3:PutObject"]
+    assert str(log["Resource"]).count("/traffic/*") == 1 and "ArtifactsBucket" in str(log["Resource"])
 
 
 def test_the_hot_path_reads_bundles_and_files_to_be_predicted_and_nothing_else(aws: Template) -> None:

@@ -9,6 +9,7 @@ from tidemill.cli.backbones import backbone
 from tidemill.cli.demo import demo
 from tidemill.cli.deploy import deploy
 from tidemill.cli.doctor import doctor
+from tidemill.cli.drift import drift, feedback
 from tidemill.cli.failures import EXIT_CODES
 from tidemill.cli.keys import keys
 from tidemill.cli.models import card, logs, models, promote, rollback, runs
@@ -33,6 +34,7 @@ def main(context: click.Context) -> None:
 for command in (
     *(up, down, status, demo, doctor, deploy),
     *(push, models, runs, logs, card, predict, explain, promote, rollback, keys),
+    *(drift, feedback),
     backbone,
 ):
     main.add_command(command)
