@@ -15,7 +15,7 @@ import pytest
 from tests.serving import bundle_factory as factory
 from tests.serving.test_gate import bundle, truth_of
 
-from tidemill.core import feedback, reference, reports
+from tidemill.core import feedback, monitored, reference, reports
 from tidemill.core import manifest as manifests
 from tidemill.core.keys import new_key
 from tidemill.core.rebuild import rebuild
@@ -100,6 +100,18 @@ def mill(made: Path, registry: Registry, artifacts: Storage, new_model: Callable
     return Mill(name, made, registry, artifacts)
 
 
+def subscribed(stack: Any) -> str:
+    """A queue that gets what people are told; its URL."""
+    sqs, topic = stack.client("sqs"), stack.outputs["NotifyTopicArn"]
+    url: str = sqs.create_queue(QueueName=f"letters-{time.time_ns()}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    may = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [{**may, "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return url
+
+
 def people(seed: int, rows: int = ROWS, shift: float = 0.0) -> Any:
     table = factory.columns(rows, seed=seed)
     return {**table, "hours": table["hours"] + shift}
@@ -180,6 +192,17 @@ def test_of_two_monitors_at_once_one_writes_and_a_lost_announcement_is_made_up_f
     assert len(mill.bus.events) == 1
 
 
+def test_a_column_marked_private_later_is_private_without_training_again(mill: Mill) -> None:
+    later = {**OPEN, "private": ["age", "hired"]}
+    monitored.settle(mill.registry, mill.model, 1, later)
+    alias = mill.registry.alias(mill.model)
+    assert alias is not None and alias["monitor"] == later == mill.registry.version(mill.model, 1)["monitor"]
+    kept = mill.artifacts.read_json(f"registry/models/{mill.model}/aliases/{alias['rev']:06d}.json")
+    assert kept["monitor"] == later
+    monitored.settle(mill.registry, mill.model, 9, OPEN)  # no such version: nothing happens
+    assert mill.registry.alias(mill.model) == alias
+
+
 def test_reports_come_back_with_the_registry(mill: Mill, resource: Any) -> None:
     mill.ask(people(6_000, shift=9.0))
     mill.watch()
@@ -197,6 +220,7 @@ def test_predictions_feedback_and_reports_through_the_deployed_doors(mill: Mill,
     key = new_key("predict", "test")
     mill.registry.put_key(key.digest, key.item)
     path, told = f"/models/{mill.model}", dict[str, Any]()
+    letters = subscribed(stack)
     with httpx.Client(base_url=stack.api_url, headers={"x-api-key": key.secret}, timeout=60, trust_env=False) as http:
         assert http.get(f"{path}/reports/latest").json()["code"] == "UNKNOWN_REPORT"
         answer = http.post(f"{path}/predict", json={"rows": factory.rows_of(people(7_000, rows=300, shift=9.0))})
@@ -217,6 +241,8 @@ def test_predictions_feedback_and_reports_through_the_deployed_doors(mill: Mill,
         assert told["reports"][0]["rows"] == 300 and "hours" in told["reports"][0]["drifted"], told
         report = http.get(f"{path}/reports/latest").json()
         assert report["performance"]["real"]["rows"] == 1 and report["private"] == ["hired"]
+        letter = stack.client("sqs").receive_message(QueueUrl=letters, WaitTimeSeconds=20)["Messages"][0]["Body"]
+        assert f"version 1 of {mill.model}" in letter and "hours" in letter and report["time"] in letter
         page = http.get(f"{path}/reports/{report['time']}/page")
         assert page.headers["content-type"].startswith("text/html") and "<svg" in page.text
         assert http.get(f"{path}/reports/20200101T000000000Z").json()["code"] == "UNKNOWN_REPORT"

@@ -35,13 +35,13 @@ section { background: var(--sheet); border: 1px solid var(--edge); border-radius
   margin: 0 0 1.1rem; }
 .badge { display: inline-block; padding: .05rem .55rem; border-radius: 99px; font-size: .84rem; font-weight: 600; }
 .changed { color: var(--bad); background: var(--bad-soft); } .same { color: var(--good); background: var(--good-soft); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .92rem;
+.scroll { overflow-x: auto; margin-bottom: .8rem; } table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid var(--edge); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 500; font-size: .84rem; }
 tbody th { overflow-wrap: anywhere; max-width: 18rem; }
 .num { text-align: right; white-space: nowrap; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1.6rem 2rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: 1.6rem 2rem; }
 figure { margin: 0; min-width: 0; break-inside: avoid; }
 figcaption { font-weight: 600; margin-bottom: .3rem; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: var(--ink); }
@@ -93,6 +93,13 @@ def _alarming(item: Facts) -> bool:
     return bool(item["drifted"] or item["missing_drifted"])
 
 
+def _mark(item: Facts) -> str:
+    """What has changed of a column, as a badge: what stands in it, or only how often nothing does."""
+    if not _alarming(item):
+        return ""
+    return f"<span class='badge changed'>{'changed' if item['drifted'] else 'missing values'}</span>"
+
+
 def _notes(report: Facts) -> str:
     notes = [f"<li>{text(said)}</li>" for said in report["quality"]]
     if report["private"]:
@@ -136,11 +143,10 @@ def _table(report: Facts) -> str:
 
 def _row(item: Facts) -> str:
     then, now = item["missing"]
-    mark = "<span class='badge changed'>changed</span>" if _alarming(item) else ""
     return (
         f"<tr><th>{text(item['name'], 80)}<td>{item['test']}<td class=num>{number(item['statistic'])}"
         f"<td class=num>{chance(item['p'])}<td class=num>{then:.1%}<td class=num>{now:.1%}"
-        f"<td class=num>{number(item['psi'])}<td>{mark}"
+        f"<td class=num>{number(item['psi'])}<td>{_mark(item)}"
     )
 
 
@@ -151,9 +157,8 @@ def _pictures(title: str, found: Sequence[Facts]) -> str:
 
 
 def _picture(item: Facts) -> str:
-    mark = " <span class='badge changed'>changed</span>" if _alarming(item) else ""
     drawing = _bars(item) if "names" in item["shape"] else _histogram(item)
-    return f"<figure><figcaption>{text(item['name'], 80)}{mark}</figcaption>{drawing}</figure>"
+    return f"<figure><figcaption>{text(item['name'], 80)} {_mark(item)}</figcaption>{drawing}</figure>"
 
 
 def _histogram(item: Facts) -> str:
