@@ -94,7 +94,8 @@ class Traffic:
     def _line(self, note: Note, seen: Seen) -> bytes:
         named = ("request", "model", "version", "route", "status", "ms", "rows", "code")
         at = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        record = {**{name: note[name] for name in named if name in note}, "alias": seen.alias, "at": at}
+        alias = note.get("alias", seen.alias)
+        record = {**{name: note[name] for name in named if name in note}, "alias": alias, "at": at}
         limit = _rows_kept(str(note["request"]), seen.monitor or {})
         line = _ENCODER.encode(record | _values(seen, limit)).encode()
         while len(line) > RECORD_BYTES and limit:
