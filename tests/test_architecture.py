@@ -46,7 +46,7 @@ LIBRARIES: dict[str, set[str]] = {
 
 # the hot path: what predict.py may load before its first answer
 HOT = ["session", "predictor", "explainer", "doubt", "feeds", "payloads", "bodies", "multipart", "intake", "inbox"]
-HOT += ["signer", "pointers", "routing", "health", "bundles", "door"]
+HOT += ["signer", "pointers", "routing", "health", "bundles", "traffic", "door"]
 
 
 def imports_of(path: Path) -> set[str]:

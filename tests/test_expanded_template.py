@@ -13,7 +13,7 @@ from tidemill.cloud import expand, lint, rules
 from tidemill.cloud.expand import settle
 
 Template = dict[str, Any]
-FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Api"}
+FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Api", "Monitor"}
 FLAWED = Path(__file__).parent / "data" / "flawed-template.yaml"
 NOT_ON_A_LAPTOP = {"a_bucket_speaks_tls_only"}  # the local stack speaks plain HTTP on loopback
 
@@ -76,7 +76,7 @@ def test_the_expansion_is_about_every_function_queue_and_layer(aws: Template) ->
     assert of["Lambda::Function"] == FUNCTIONS
     assert of["IAM::Role"] == {f"{name}Role" for name in FUNCTIONS} | {"JobRole"}
     read = {function: queue for _, _, function, queue in rules.reading.mappings(aws)}
-    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote")}
+    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor")}
     assert of["SQS::Queue"] == set(read.values()) | {f"{name}DeadLetters" for name in read}
 
 
@@ -89,7 +89,9 @@ def test_the_hot_path_reads_counts_and_tells_and_may_move_no_alias(aws: Template
     may = {item["Sid"]: item for item in rules.reading.of_role(role)}
     actions = {action for item in may.values() for action in rules.reading.as_list(item["Action"])}
     reading = {"logs:CreateLogStream", "logs:PutLogEvents", "s3:GetObject", "dynamodb:GetItem"}
-    assert actions == reading | {"dynamodb:UpdateItem", "events:PutEvents"}
+    assert actions == reading | {"dynamodb:UpdateItem", "events:PutEvents", "s3:PutObject"}
+    log = str(may["LogRequests"]["Resource"])
+    assert log.count("/traffic/*") == 1 and "ArtifactsBucket" in log
     assert may["CountHealth"]["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["HEALTH#*"]}}
     told = may["TellHealth"]["Condition"]["StringEqualsIfExists"]
     assert told == {"events:source": "tidemill", "events:detail-type": ["HealthBroken", "CanaryEnded"]}

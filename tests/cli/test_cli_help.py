@@ -40,6 +40,7 @@ def test_the_list_of_commands_is_complete() -> None:
         *("push", "models", "runs", "logs", "card", "predict", "explain"),
         *("promote", "rollback", "pin", "unpin", "canary", "history"),
         *("keys create", "keys list", "keys revoke", "backbone add", "backbone list", "cost"),
+        *("drift", "feedback"),
     }
 
 

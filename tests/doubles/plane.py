@@ -30,10 +30,28 @@ DATA, ARTIFACTS = "data-bucket", "artifacts-bucket"
 LOCAL_PREFIX = "/_aws/execute-api/abc123"  # the local stack serves the API below a path
 
 
+class MemoryTable:
+    """The reading half of core.table.Table."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], Item] = {}
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        return self.items.get((pk, sk))
+
+    def query(self, pk: str, prefix: str = "") -> list[Item]:
+        return [
+            {"pk": at, "sk": sk, **item}
+            for (at, sk), item in sorted(self.items.items())
+            if at == pk and sk.startswith(prefix)
+        ]
+
+
 class MemoryRegistry:
     """The methods of core.registry.Registry that the control plane and the command use."""
 
     def __init__(self) -> None:
+        self.table = MemoryTable()
         self.rows: dict[str, dict[str, Any]] = {}
         self.secrets: dict[str, Item] = {}
 
@@ -146,6 +164,8 @@ class MemoryS3:
         self.objects: dict[tuple[str, str], bytes] = {}
 
     def put_object(self, **put: Any) -> Item:
+        if put.get("IfNoneMatch") == "*" and (put["Bucket"], put["Key"]) in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": ""}}, "PutObject")
         body = put["Body"] if isinstance(put["Body"], bytes) else put["Body"].read()
         self.objects[put["Bucket"], put["Key"]] = body
         return {}
@@ -252,6 +272,27 @@ class Plane:
 CONTEXT = SimpleNamespace(aws_request_id="request-1", function_name="api", memory_limit_in_mb=512)
 
 
+def _tested(name: str, p: float) -> Item:
+    numbers = {"rows": 300, "statistic": 0.2, "p": p, "psi": 0.1, "missing": [0.0, 0.01], "missing_p": 0.5}
+    told = {"new_levels": [], "new_rows": 0, "shape": {}, "drifted": p < 1e-3, "missing_drifted": False}
+    return {"name": name, "kind": "number", "test": "Kolmogorov-Smirnov", **numbers, **told}
+
+
+REPORT: Item = {
+    **{"format": 1, "model": "income", "version": 2, "at": "2026-01-05T10:00:00.000Z", "time": "2026-01-05T100000000Z"},
+    **{"since": "2026-01-04T10:00:00.000Z", "until": "2026-01-05T09:59:50.000Z", "drifted": ["hours"], "bound": 0.005},
+    "words": "Changed beyond chance in 300 rows from 2026-01-04T10:00 to 2026-01-05T10:00 UTC: hours.",
+    "columns": [_tested("age", 0.4), _tested("hours", 1e-9)],
+    "scores": [_tested("score of >50K", 0.2)],
+    "performance": {
+        "measure": "accuracy",
+        "then": {"value": 0.85, "low": 0.82, "high": 0.88, "rows": 450},
+        **{"estimated": {"value": 0.81, "low": 0.77, "high": 0.85}, "real": None, "note": "Taken at their word."},
+    },
+    "quality": ["2 of 300 requests were refused: SCHEMA_MISMATCH (2)."],
+}
+
+
 def with_income(plane: Plane) -> Plane:
     """A plane that has a model `income` with two versions, the second in service, and a rejected run."""
     row = plane.registry.add("income", task="binary", target="income")
@@ -262,6 +303,13 @@ def with_income(plane: Plane) -> Plane:
         plane.artefact(f"bundles/income/{run}/card.html", f"<!doctype html><title>income {number}</title>")
         plane.artefact(f"bundles/income/{run}/card.json", {"model": "income", "version": number, "bad": float("nan")})
     plane.artefact("bundles/income/r-two/search.json", SEARCH)
+    plane.artefact(
+        "bundles/income/r-two/labels.json", {"task": "binary", "target": "income", "labels": ["<=50K", ">50K"]}
+    )
+    plane.artefact(f"reports/income/{REPORT['time']}.json", REPORT)
+    plane.artefact(f"reports/income/{REPORT['time']}.html", "<!doctype html><title>report</title>")
+    plane.registry.table.items["MODEL#income", f"REPORT#{REPORT['time']}"] = {**REPORT, "rows": 300}
+    plane.registry.table.items["MODEL#income", "MONITOR"] = {"report": REPORT["time"]}
     row["runs"].insert(0, copy.deepcopy(REJECTED))
     plane.artefact("datasets/income/d-1/schema.json", SCHEMA)
     plane.registry.promote("income", 1, by="gate", why="first", pin=False)

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from tests.pipeline.conftest import Service
 
+from tidemill.core import traffic
+from tidemill.core.storage import Storage
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 MODEL = "adult-story"
 MLP = 'family = "mlp"\nepochs = 8\nmembers = 2\n'
@@ -62,6 +65,19 @@ def test_predictions_name_their_version_and_sum_to_one(service: Service, run: di
         assert set(prediction["probabilities"]) == {"<=50K", ">50K"}
         assert abs(sum(prediction["probabilities"].values()) - 1) < 1e-5
         assert prediction["label"] == max(prediction["probabilities"], key=prediction["probabilities"].get)
+
+
+def test_what_was_asked_is_kept_for_monitor(
+    service: Service, run: dict[str, Any], rows: Any, artifacts: Storage
+) -> None:
+    """The first request of an environment is written at once, so one record is there by now."""
+    assert ask(service, "predict", {"rows": rows}).status_code == 200
+    keys = [entry["Key"] for entry in artifacts.keys(f"traffic/{MODEL}/")]
+    record = next(record for record in traffic.records(artifacts, keys) if record["route"] == "predict")
+    assert (record["version"], record["status"], record["alias"]) == (run["version"], 200, "champion")
+    asked = [rows[at] for at in record["index"]]
+    assert record["columns"]["age"] == [row["age"] for row in asked] and len(record["scores"]) == len(asked)
+    assert record["columns"].keys() <= rows[0].keys()
 
 
 def test_contributions_sum_to_prediction_minus_baseline(service: Service, run: dict[str, Any], rows: Any) -> None:

@@ -1,5 +1,5 @@
-"""The calls of the hot path on a loopback port, with faults on request: S3 GetObject, DynamoDB GetItem and the ADD of
-UpdateItem, EventBridge PutEvents.
+"""The calls of the hot path on a loopback port, with faults on request: S3 GetObject and PutObject, DynamoDB GetItem
+and the ADD of UpdateItem, EventBridge PutEvents.
 """
 
 from __future__ import annotations
@@ -77,6 +77,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, held[key])
         else:
             self._send(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def do_PUT(self) -> None:
+        """Answer PutObject."""
+        bucket, _, key = unquote(self.path[1:]).partition("/")
+        content = self.rfile.read(int(self.headers["content-length"]))
+        if self._fault(f"PutObject {key}", content):
+            return
+        {BUCKET: self.server.objects, DATA: self.server.files}[bucket][key] = content
+        self._send(200, b"")
 
     def do_POST(self) -> None:
         """Answer GetItem, UpdateItem or PutEvents."""

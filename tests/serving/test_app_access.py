@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.doubles.plane import Plane, with_income
 
-PATHS = {"{model}": "income", "{number}": "1", "{run}": "r-one"}
+PATHS = {"{model}": "income", "{number}": "1", "{run}": "r-one", "{time}": "latest"}
 PREDICT_MAY = {
     "POST /uploads",  # files to be predicted; test_app_uploads.py has what is refused
     "GET /models",
@@ -20,6 +20,10 @@ PREDICT_MAY = {
     "GET /models/{model}/card",
     "GET /models/{model}/card.json",
     "POST /models/{model}/predict",
+    "POST /models/{model}/feedback",
+    "GET /models/{model}/reports",
+    "GET /models/{model}/reports/{time}",
+    "GET /models/{model}/reports/{time}/page",
     "POST /models/{model}/explain",
     "GET /docs",
     "GET /openapi.json",
@@ -52,7 +56,7 @@ def test_the_openapi_document_names_every_route(plane: Plane) -> None:
     for method, path in served:
         answer = ask(plane, "operate", method, path)
         assert answer.status_code not in (404, 405), (method, path, answer.text)
-    assert len(served) == 22
+    assert len(served) == 26
 
 
 def test_nothing_but_health_answers_without_a_key(plane: Plane) -> None:
@@ -99,7 +103,9 @@ def test_a_revoked_key_is_refused_at_once() -> None:
     assert client.get("/models").status_code == 401
 
 
-@pytest.mark.parametrize("page", ["/docs", "/openapi.json", "/models/income/card"])
+@pytest.mark.parametrize(
+    "page", ["/docs", "/openapi.json", "/models/income/card", "/models/income/reports/latest/page"]
+)
 def test_a_browser_is_asked_for_a_password_and_gets_the_page(plane: Plane, page: str) -> None:
     client = plane.client(None)
     assert client.get(page).headers["www-authenticate"].startswith("Basic ")
@@ -110,7 +116,7 @@ def test_a_browser_is_asked_for_a_password_and_gets_the_page(plane: Plane, page:
 
 def test_basic_credentials_open_pages_only(plane: Plane) -> None:
     for method, path, _ in every_route(plane):
-        if path in ("/health", "/docs", "/openapi.json", "/models/{model}/card"):
+        if path in ("/health", "/docs", "/openapi.json", "/models/{model}/card", "/models/{model}/reports/{time}/page"):
             continue
         sent = base64.b64encode(f"key:{plane.keys['operate']}".encode()).decode()
         answer = plane.client(None).request(method, filled(path), headers={"authorization": f"Basic {sent}"})

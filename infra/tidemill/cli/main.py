@@ -11,6 +11,7 @@ from tidemill.cli.cost import cost
 from tidemill.cli.demo import demo
 from tidemill.cli.deploy import deploy
 from tidemill.cli.doctor import doctor
+from tidemill.cli.drift import drift, feedback
 from tidemill.cli.failures import EXIT_CODES
 from tidemill.cli.keys import keys
 from tidemill.cli.models import card, logs, models, runs
@@ -37,6 +38,7 @@ for command in (
     *(push, models, runs, logs, card, predict, explain, keys),
     *(promote, rollback, pin, unpin, canary, history),
     *(backbone, cost),
+    *(drift, feedback),
 ):
     main.add_command(command)
 

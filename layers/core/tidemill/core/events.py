@@ -20,6 +20,7 @@ Name = Literal[
     "HealthBroken",
     "CanaryEnded",
     "RunFailed",
+    "DriftDetected",
 ]
 
 

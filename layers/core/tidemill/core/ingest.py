@@ -53,6 +53,12 @@ def fingerprint(dataset: str, spec: Spec) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
+def kept_of_requests(spec: Spec, prepared: Prepared) -> Item:
+    """[monitor] for those who answer: the columns in which personal data was recognised are private, too."""
+    found = {warned["column"] for warned in prepared.profile["warnings"] if warned["code"] == "WARN_PII"}
+    return {**spec.to_json()["monitor"], "private": sorted(found.union(spec.monitor.private))}
+
+
 def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: Storage) -> Item:
     work = Path(tempfile.mkdtemp(prefix="tidemill-"))
     try:
@@ -74,6 +80,7 @@ def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: St
         target=prepared.schema["target"],
         task=prepared.schema["task"],
         modality=prepared.schema.get("modality", "table"),
+        monitor=kept_of_requests(spec, prepared),
     )
 
 

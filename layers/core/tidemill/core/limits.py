@@ -63,6 +63,8 @@ LIMITS: dict[str, Limit] = {
     "request_pixels": Limit(192 << 20, "pixels", "of all pictures of a request: five seconds of decoding"),
     "request_texts": Limit(2_000, "texts", "the slowest family reads a hundred in a second"),
     "request_texts_explained": Limit(100, "texts", "each takes 16 passes, and every word comes back with a number"),
+    "feedback_labels": Limit(10_000, "labels", "as many as a request has rows"),
+    "window_rows": Limit(20_000, "rows", "of a window that drift is looked for in; more tell no more and take memory"),
     "inbox": Limit(64 * MIB, "bytes", "of all files that one request names; they are held at once"),
     "backbone": Limit(512 * MIB, "bytes", "weights of a frozen network; each version carries them to where it answers"),
     "quarantine_text": Limit(2_000, "characters", "enough of a bad row to recognise it"),

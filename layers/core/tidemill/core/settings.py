@@ -17,7 +17,7 @@ class MissingSetting(TidemillError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The names of the buckets, the table, the bus and the job; empty where a function has no right to one."""
+    """The names of the buckets, the table, the bus, the job and the topic; empty where a function has no right to."""
 
     data_bucket: str = ""
     artifacts_bucket: str = ""
@@ -26,6 +26,7 @@ class Settings:
     queue_url: str = ""
     job_queue: str = ""
     job_definition: str = ""
+    topic: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -41,4 +42,5 @@ class Settings:
             queue_url=environment.get("TIDEMILL_QUEUE_URL", ""),
             job_queue=environment.get("TIDEMILL_JOB_QUEUE", ""),
             job_definition=environment.get("TIDEMILL_JOB_DEFINITION", ""),
+            topic=environment.get("TIDEMILL_TOPIC", ""),
         )

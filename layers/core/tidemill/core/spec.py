@@ -144,6 +144,16 @@ class Canary:
 
 
 @dataclass(frozen=True)
+class Monitor:
+    """What is kept of the requests a version answers, so that drift is noticed."""
+
+    enabled: bool = True  # keep a record of every request
+    sample: float = 1.0  # share of the requests whose rows are kept, values and scores
+    rows: int = 100  # rows that are kept of a request, at equal distances
+    private: tuple[str, ...] = ()  # columns whose values are never kept, beside those with personal data
+
+
+@dataclass(frozen=True)
 class Spec:
     """A whole tidemill.toml."""
 
@@ -157,6 +167,7 @@ class Spec:
     promote: Promote = field(default_factory=Promote)
     budget: Budget = field(default_factory=Budget)
     canary: Canary = field(default_factory=Canary)
+    monitor: Monitor = field(default_factory=Monitor)
 
     @classmethod
     def from_toml(cls, text: str) -> Spec:
@@ -182,6 +193,7 @@ class Spec:
         """The specification as plain values, defaults included."""
         plain: dict[str, Any] = dataclasses.asdict(self)
         plain["data"] |= {name: list(getattr(self.data, name)) for name in ("id", "drop", "groups")}
+        plain["monitor"]["private"] = list(self.monitor.private)
         return plain
 
 
@@ -249,6 +261,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "canary.max_error_rate": (0.0, 1.0),
     "canary.max_latency_ratio": (1.0, 1000.0),
     "canary.min_requests": (1, 1_000_000),
+    "monitor.sample": (0.0, 1.0),
+    "monitor.rows": (0, 10_000),
 }
 
 

@@ -67,6 +67,16 @@ class Storage:
         """Put an object, replacing what was there."""
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
+    def write_new(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
+        """Put an object unless there is one; whether it was put by this call."""
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in ("PreconditionFailed", "412"):
+                raise
+            return False
+        return True
+
     def write_json(self, key: str, value: Any) -> None:
         """Put a JSON object, replacing what was there."""
         self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode(), "application/json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidemill.core import clients, costs, prices
+from tidemill.core import clients, costs, monitored, prices
 from tidemill.core.errors import Conflict
 from tidemill.core.events import Bus
 from tidemill.core.registry import Item, Registry
@@ -29,7 +29,11 @@ def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Sett
     run = registry.run(model, run_id)
     if run["state"] == "PREPARED":
         existing = registry.version_of(model, run["fingerprint"])
-        run = _tried(run, registry, settings, client) if existing is None else registry.adopt(model, run_id, existing)
+        if existing is None:
+            run = _tried(run, registry, settings, client)
+        else:
+            monitored.settle(registry, model, existing, run.get("monitor"))
+            run = registry.adopt(model, run_id, existing)
     if run["state"] == "REJECTED":
         bus.tell("RunFailed", {"model": model, "run": run_id, "reason": run["reason"]})
     if run["state"] == "READY" and "decision" not in run:

@@ -41,11 +41,13 @@ from tidemill.serving.pointers import Pointers
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.routing import Route, Served
 from tidemill.serving.signer import Client
+from tidemill.serving.traffic import Seen, Traffic
 
 MAX_ANSWER_BYTES = 5_500_000  # a Lambda answers 6 MB at most, the envelope included
 UNOPENED_S = 10.0  # fetching a large bundle in vain takes seconds, and each would be a caller's
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
+SHADOW = "shadow"  # what a challenger scored without anyone having seen it
 KEY_HEADER = "x-tidemill-key"  # equal keys get the same version while a challenger answers a share of the requests
 _ROUTE = re.compile(r"/models/([^/]+)/(predict|explain)/?")
 _ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
@@ -84,9 +86,11 @@ class Door:
         inbox: Inbox,
         log: Callable[[Note], None] | None = None,
         health: Health | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self.pointers, self.bundles, self.inbox, self.log = pointers, bundles, inbox, log or write_line
         self.health = health or Health(pointers.client, pointers.table)
+        self.traffic = traffic
         self.unopened: dict[str, float] = {}  # bundles that failed, and until when others answer for them
 
     @classmethod
@@ -96,15 +100,17 @@ class Door:
         client = Client.from_environment()
         folder = Path(os.environ.get("TIDEMILL_CACHE_DIR") or "/tmp/tidemill")  # noqa: S108 - all that Lambda can write
         bundles = Bundles(client, settings.artifacts_bucket, folder)
+        inbox, pointers = Inbox(client, settings.data_bucket), Pointers(client, settings.table)
         health = Health(client, settings.table, settings.bus)
-        return cls(Pointers(client, settings.table), bundles, Inbox(client, settings.data_bucket), health=health)
+        return cls(pointers, bundles, inbox, health=health, traffic=Traffic(client, settings.artifacts_bucket))
 
     def handle(self, event: Event, context: Any = None) -> Answer:
         """Answer one request and log one line about it."""
         started = time.perf_counter()
         note: Note = {"message": "request", "request": _request_id(event, context)}
+        seen = Seen()
         try:
-            answer = _reply(200, "application/json", self._answer(event, note))
+            answer = _reply(200, "application/json", self._answer(event, note, seen))
         except TidemillError as error:
             answer = _problem(error.problem(), _more_headers(error))
             note.update(code=error.code, **({"detail": error.message} if error.status >= 500 else {}))
@@ -112,10 +118,15 @@ class Door:
             answer = _problem(_fault(note["request"]))
             note.update(code="INTERNAL", error=type(error).__name__, frames=_frames(error))
         answer["headers"]["x-request-id"] = note["request"]
-        self.log({**note, "status": answer["statusCode"], "ms": round((time.perf_counter() - started) * 1000, 2)})
+        note |= {"status": answer["statusCode"], "ms": round((time.perf_counter() - started) * 1000, 2)}
+        if self.traffic is not None:
+            self.traffic.keep(note, seen)
+            for version, unseen in seen.beside:
+                self.traffic.keep({**note, "version": version, "alias": SHADOW}, unseen)
+        self.log(note)
         return answer
 
-    def _answer(self, event: Event, note: Note) -> str:
+    def _answer(self, event: Event, note: Note, seen: Seen) -> str:
         """Who asks, what for, with which rows; then the prediction."""
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         note["key"] = self.pointers.caller(_secret(headers)).get("id")
@@ -125,41 +136,44 @@ class Door:
         note["rows"] = len(asked.payload.rows)
         route = self.pointers.route(model, headers.get(KEY_HEADER) or note["request"])
         self.health.begin(model, route.watch)
-        served, value = self._serve(route, asked, note)
+        served, value = self._serve(route, asked, note, seen)
         note.update(version=served.version, alias=served.alias)
         text = _text({"model": model, "version": served.version, "alias": served.alias, **value})
         if route.shadow:
-            self._shadow(route, route.shadow, asked, value, note)
+            self._shadow(route, route.shadow, asked, value, note, seen)
         if route.watch:
             note.update(self.health.flush(model, route.watch, route))
         return text
 
-    def _serve(self, route: Route, asked: Asked, note: Note) -> tuple[Served, dict[str, Any]]:
+    def _serve(self, route: Route, asked: Asked, note: Note, seen: Seen) -> tuple[Served, dict[str, Any]]:
         """The whole answer of one version. What a watched version fails, the one before it answers, if it can.
 
         What both refuse is the request's fault and counts against nobody.
         """
         first, instead = route.first, route.instead
         note.update(version=first.version, alias=first.alias)
+        seen.monitor = first.monitor
         try:
-            served, value = first, self._by(first, route, asked)
+            served, value = first, self._by(first, route, asked, seen)
         except Exception as error:
             if instead is None:
                 raise
             note.update(version=instead.version, alias=instead.alias)
-            served, value = instead, self._by(instead, route, asked)
+            seen.monitor = instead.monitor
+            served, value = instead, self._by(instead, route, asked, seen)
             note["failed"] = {"version": first.version, "code": _code_of(error)}
         self.health.count(asked.model, first.version, failed=served is not first)
         return served, value
 
-    def _by(self, served: Served, route: Route, asked: Asked) -> dict[str, Any]:
-        """Predictions, or explanations, of one version."""
+    def _by(self, served: Served, route: Route, asked: Asked, seen: Seen) -> dict[str, Any]:
+        """Predictions, or explanations, of one version; what it answered is seen when it has answered."""
         model, payload = asked.model, asked.payload
         explains = asked.verb == "explain"
         predictor = self._opened(served, route, model, explains)
         rows = rows_for(predictor, payload, model, asked.verb, self.inbox)
         if explains:
             predictions, explanations = explain(predictor, rows, payload.target)
+            _see(seen, predictor, rows, predictions)
             return {"predictions": predictions, "explanations": explanations}
         began = time.perf_counter()
         if payload.interval is None and payload.set is None:
@@ -167,6 +181,7 @@ class Door:
         else:
             found = doubt.predict(predictor, rows, payload.interval, payload.set)
         self.health.time(model, served.version, time.perf_counter() - began)
+        _see(seen, predictor, rows, found)
         return {"predictions": found}
 
     def _opened(self, served: Served, route: Route, model: str, explains: bool) -> Predictor:
@@ -181,10 +196,14 @@ class Door:
                 self.unopened[served.bundle] = time.monotonic() + UNOPENED_S
             raise
 
-    def _shadow(self, route: Route, shadow: Served, asked: Asked, value: dict[str, Any], note: Note) -> None:
+    def _shadow(
+        self, route: Route, shadow: Served, asked: Asked, value: dict[str, Any], note: Note, seen: Seen
+    ) -> None:
         """Let the challenger score what the champion has answered; whatever happens, the answer stands."""
         try:
-            found = self._by(shadow, route, replace(asked, verb="predict"))["predictions"]
+            unseen = Seen(shadow.monitor)
+            found = self._by(shadow, route, replace(asked, verb="predict"), unseen)["predictions"]
+            seen.beside.append((shadow.version, unseen))
             note_shadow(note, shadow, value["predictions"], found)
         except Exception as error:  # noqa: BLE001 - nobody waits for this answer
             note["shadow"] = {"version": shadow.version, "code": _code_of(error)}
@@ -202,6 +221,12 @@ def note_shadow(note: Note, shadow: Served, told: list[dict[str, Any]], found: l
     else:
         apart = {"same": sum(new.get("label") == old.get("label") for old, new in pairs) / max(1, len(pairs))}
     note["shadow"] = {"version": shadow.version, **apart}
+
+
+def _see(seen: Seen, predictor: Predictor, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
+    """Lay rows and answers by for the request log; of pictures the answers alone."""
+    seen.rows, seen.answers = rows, answers
+    seen.columns = () if predictor.modality == "picture" else predictor.program.columns
 
 
 @cache

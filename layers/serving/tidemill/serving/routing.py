@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidemill.core.errors import BadBundle
@@ -20,6 +20,7 @@ class Served:
     alias: str
     version: int
     bundle: str
+    monitor: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what may be kept of requests to it
 
 
 @dataclass(frozen=True)
@@ -84,4 +85,4 @@ def _challenged(model: str, champion: Served, challenger: Mapping[str, Any], key
 def _served(model: str, alias: str, item: Mapping[str, Any]) -> Served:
     if not str(item.get("bundle", "")).startswith(f"bundles/{model}/"):
         raise BadBundle(f"The {alias} of {model!r} has no bundle.", remedy="Promote a version.", model=model)
-    return Served(alias, int(item["version"]), item["bundle"])
+    return Served(alias, int(item["version"]), item["bundle"], item.get("monitor") or {})

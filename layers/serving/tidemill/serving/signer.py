@@ -1,5 +1,5 @@
 """The calls of the hot path with the standard library alone, signed with AWS Signature Version 4: DynamoDB GetItem and
-S3 GetObject; while a version is watched, UpdateItem and PutEvents.
+S3 GetObject; PutObject for the request log; while a version is watched, UpdateItem and PutEvents.
 
 Importing boto3 and making its clients costs a cold start some 300 ms; these calls cost 20. Signing follows
 docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html and is tested against botocore.
@@ -106,7 +106,7 @@ def sign(call: Call, keys: Credentials, region: str, at: str) -> dict[str, str]:
 
 
 class Client:
-    """Reads items and objects, one call at a time; keeps one connection a host."""
+    """Reads items, reads and writes objects, one call at a time; keeps one connection a host."""
 
     def __init__(self, region: str, endpoint: str = "", sleep: Callable[[float], None] = time.sleep) -> None:
         self.region = region
@@ -158,17 +158,23 @@ class Client:
 
     def get_object(self, bucket: str, key: str, most: int | None = None) -> bytes:
         """The bytes of an object; raises NotFound where there is none, TooLarge before it reads more than `most`."""
-        path = "/" + quote(key, safe="/-_.~")
-        if self.endpoint or "." in bucket:
-            host, path = self._host(f"s3.{self.region}.amazonaws.com"), f"/{bucket}{path}"
-        else:
-            host = f"{bucket}.s3.{self.region}.amazonaws.com"
-        return self._send(Call("s3", "GET", host, path, {}, most=most))
+        return self._send(Call("s3", "GET", *self._place(bucket, key), {}, most=most))
+
+    def put_object(self, bucket: str, key: str, body: bytes, content_type: str) -> None:
+        """Put an object, tried once: what is written from the hot path is not worth a wait."""
+        self._send(Call("s3", "PUT", *self._place(bucket, key), {"content-type": content_type}, body, tries=1))
 
     def close(self) -> None:
         """Close the connections; the next call opens them anew."""
         for host in list(self._open):
             self._close(host)
+
+    def _place(self, bucket: str, key: str) -> tuple[str, str]:
+        """The host and the encoded path of an object."""
+        path = "/" + quote(key, safe="/-_.~")
+        if self.endpoint or "." in bucket:
+            return self._host(f"s3.{self.region}.amazonaws.com"), f"/{bucket}{path}"
+        return f"{bucket}.s3.{self.region}.amazonaws.com", path
 
     def _host(self, public: str) -> str:
         return self.endpoint.netloc if self.endpoint else public

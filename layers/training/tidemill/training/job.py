@@ -285,6 +285,7 @@ def _version_fields(run: Item, bundle: Path, prefix: str, heart: Heart) -> Item:
         "task": metrics["task"],
         "target": run.get("target", ""),
         "rows": run.get("rows", {}),
+        **({"monitor": run["monitor"]} if "monitor" in run else {}),
         "stages": heart.stages,
         "predict_ms": row_ms(bundle),
         "primary": {"name": metrics["primary"], **{key: primary[key] for key in ("value", "low", "high", "baseline")}},

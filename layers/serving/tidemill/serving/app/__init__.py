@@ -11,7 +11,18 @@ from fastapi.responses import JSONResponse
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.core.version import VERSION
-from tidemill.serving.app import aliases, backbones, models, pages, predictions, problems, runs, shapes, uploads
+from tidemill.serving.app import (
+    aliases,
+    backbones,
+    models,
+    monitored,
+    pages,
+    predictions,
+    problems,
+    runs,
+    shapes,
+    uploads,
+)
 from tidemill.serving.app.access import ANYONE, may
 from tidemill.serving.app.entrance import Entrance
 from tidemill.serving.app.world import Door, Registry, World
@@ -47,7 +58,7 @@ def build(registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: D
         responses={code: {"model": shapes.Problem, "description": text} for code, text in _CODES.items()},
     )
     _add_health(app)
-    for part in (uploads, backbones, models, aliases, runs, predictions):
+    for part in (uploads, backbones, models, aliases, runs, predictions, monitored):
         app.include_router(part.routes(world))
     app.include_router(pages.routes(app))
     problems.install(app)

@@ -1,7 +1,7 @@
 """Who asks, and may they: the key of a request, and the one check that every route goes through.
 
-A predict key may see models, versions and cards, ask for predictions, and send files to be predicted. An operate key
-may do everything.
+A predict key may see models, versions, cards and reports, ask for predictions, say what was true of them, and send
+files to be predicted. An operate key may do everything.
 A route that does not say which role it needs, needs operate.
 """
 
@@ -27,7 +27,7 @@ OPERATE: dict[str, Any] = {"x-role": "operate"}
 PUBLIC = frozenset({"/health"})
 # Pages that a browser may open with HTTP Basic (user key, password the key). They are read-only: a browser sends
 # Basic credentials by itself, so a route that changes something must never take them.
-_PAGE = re.compile(r"/(?:docs|openapi\.json|models/[^/]+/card)/?")
+_PAGE = re.compile(r"/(?:docs|openapi\.json|models/[^/]+/(?:card|reports/[^/]+/page))/?")
 
 
 def is_page(scope: Scope) -> bool:

@@ -57,6 +57,10 @@ MEANING = {
     "canary.max_error_rate": "share of requests failed by it and not by the version before that takes it back",
     "canary.max_latency_ratio": "times as long as the version before that takes it back",
     "canary.min_requests": "requests before either is decided",
+    "monitor.enabled": "a record of every request is kept, so that drift is noticed",
+    "monitor.sample": "share of the requests whose rows and scores are kept",
+    "monitor.rows": "rows that are kept of a request",
+    "monitor.private": "columns whose values are never kept of requests",
 }
 
 
