@@ -9,7 +9,17 @@ from tidemill.core import clients
 from tidemill.core.errors import Unavailable
 
 SOURCE = "tidemill"
-Name = Literal["DatasetReady", "DatasetRejected", "VersionRegistered", "ModelPromoted", "ModelRefused", "RunFailed"]
+Name = Literal[
+    "DatasetReady",
+    "DatasetRejected",
+    "VersionRegistered",
+    "ModelPromoted",
+    "ModelRefused",
+    "RunFailed",
+    "ScoringFinished",
+    "ScoringRejected",
+    "ScoringFailed",
+]
 
 
 class Bus:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from tidemill.core.registry import TERMINAL, Item, Registry
+from tidemill.core.scorings import Scorings
 from tidemill.core.storage import Storage
 
-KINDS = {"runs": "run", "versions": "version", "aliases": "alias"}
+KINDS = {"runs": "run", "versions": "version", "aliases": "alias", "scorings": "scoring"}
 
 
 def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[Item]]:
@@ -24,7 +25,10 @@ def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[
         if not kind:
             continue
         value = artifacts.read_json(entry["Key"])
-        registry.restore(kind, value)
+        if kind == "scoring":
+            Scorings(registry).restore(value)
+        else:
+            registry.restore(kind, value)
         counts[kind] += 1
         if kind == "run" and needs_work(value):
             unfinished.append(value)
