@@ -13,6 +13,7 @@ from tidemill.cli.failures import EXIT_CODES
 from tidemill.cli.keys import keys
 from tidemill.cli.models import card, logs, models, promote, rollback, runs
 from tidemill.cli.push import push
+from tidemill.cli.score import score
 from tidemill.cli.session import Session, Tool
 from tidemill.cli.stack import down, status, up
 from tidemill.core.version import VERSION
@@ -32,7 +33,7 @@ def main(context: click.Context) -> None:
 
 for command in (
     *(up, down, status, demo, doctor, deploy),
-    *(push, models, runs, logs, card, predict, explain, promote, rollback, keys),
+    *(push, models, runs, logs, card, predict, explain, score, promote, rollback, keys),
     backbone,
 ):
     main.add_command(command)
