@@ -22,6 +22,7 @@ from tidemill.core.registry import Registry
 from tidemill.core.scorings import Scorings, is_request, scoring_of
 from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of
+from tidemill.local.recover import _live_scorings
 from tidemill.serving import scoring_job
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -261,6 +262,18 @@ def test_a_lost_table_gets_its_scorings_back_from_the_journal(world: World, mode
     after = state(world, upload)
     assert counts["scoring"] == 1
     assert after == {name: value for name, value in before.items() if name not in ("progress", "tries")}
+
+
+def test_after_a_kill_of_the_stack_a_scoring_is_found_and_its_own_message_ends_it(world: World, model: str) -> None:
+    whole = request(world, model)
+    deliver(notification_of(whole))
+    expected, upload = predictions(world, whole), replace(whole, sequencer="0B")
+    with pytest.raises(Crash), world.crashing(8, False):
+        deliver(notification_of(upload))
+    (found,) = [item for item in _live_scorings(world.registry) if item["model"] == model]
+    deliver(notification_of(Upload(**found["request"])))
+    check(world, upload, expected)
+    assert not [item for item in _live_scorings(world.registry) if item["model"] == model]
 
 
 @pytest.mark.parametrize(

@@ -76,15 +76,17 @@ def http(stack: Any, registry: Registry) -> Iterator[httpx.Client]:
         yield made
 
 
-def workers() -> list[int]:
-    """The processes that run the Score function."""
+def workers(server: Path) -> list[int]:
+    """The processes that run the Score function of one stack: children of its server, and no other stack's."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = (folder / "environ").read_bytes()
-        except OSError:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError, IndexError):
             continue
-        if b"TIDEMILL_JOB_QUEUE=tidemill-scoring" in environment and int(folder.name) != os.getpid():
+        if b"TIDEMILL_JOB_QUEUE=tidemill-scoring" in environment and str(server.resolve()).encode() in command:
             found.append(int(folder.name))
     return found
 
@@ -101,15 +103,16 @@ def resident_mb(pid: int) -> float:
 class Watch(threading.Thread):
     """Notes the memory of Score's processes beside the rows they have read."""
 
-    def __init__(self, read: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, read: Callable[[], dict[str, Any]], server: Path) -> None:
         super().__init__(daemon=True)
+        self.server = server
         self.read, self.seen, self.ended = read, list[tuple[int, float]](), threading.Event()
 
     def run(self) -> None:
         """Look twice a second."""
         while not self.ended.wait(0.5):
             rows = (self.read().get("progress") or {}).get("rows", {}).get("in", 0)
-            self.seen.append((rows, max(map(resident_mb, workers()), default=0.0)))
+            self.seen.append((rows, max(map(resident_mb, workers(self.server)), default=0.0)))
 
     def peak_mb(self, least: float, most: float) -> float:
         """The most memory while the share of rows read was between two."""
@@ -152,7 +155,7 @@ def test_a_million_rows_killed_in_the_middle_come_back_whole_and_byte_for_byte_t
         return lambda: next((item for item in scorings.of(model) if f"/{upload}/" in item["request"]["key"]), {})
 
     started, read = time.monotonic(), reader(send(http, model, table))
-    watch = Watch(read)
+    watch = Watch(read, stack.state)
     watch.start()
     whole = wait(read, is_done)
     took = time.monotonic() - started
@@ -160,7 +163,7 @@ def test_a_million_rows_killed_in_the_middle_come_back_whole_and_byte_for_byte_t
 
     read = reader(send(http, model, table))
     halfway = wait(read, lambda item: rows_read(item) >= 0.4 * ROWS)
-    killed = workers()
+    killed = workers(stack.state)
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     assert killed and not is_done(read()), "it was to be killed in the middle"
