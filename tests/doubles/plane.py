@@ -251,7 +251,9 @@ CONTEXT = SimpleNamespace(aws_request_id="request-1", function_name="api", memor
 
 
 def with_income(plane: Plane) -> Plane:
-    """A plane that has a model `income` with two versions, the second in service, and a rejected run."""
+    """A plane that has a model `income` with two versions, the second in service, a rejected run and a scoring."""
+    request = {"bucket": DATA, "key": "requests/income/u9/people.csv"}
+    plane.scorings.items["income"] = [{"scoring": "s-one", "model": "income", "state": "RECEIVED", "request": request}]
     row = plane.registry.add("income", task="binary", target="income")
     for number, run in ((1, "r-one"), (2, "r-two")):
         row["runs"].insert(0, _run(run, number, f"u{number}"))
