@@ -8,6 +8,7 @@ from mangum import Mangum
 
 from tidemill.core import clients
 from tidemill.core.registry import Registry
+from tidemill.core.scorings import Scorings
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.serving.app import build
@@ -16,8 +17,10 @@ from tidemill.serving.app.entrance import last_resort
 # Made once for every environment, not for every request.
 _SETTINGS = Settings.from_environment()
 _S3 = clients.client("s3")
+_REGISTRY = Registry(_SETTINGS.table, journal=Storage(_SETTINGS.artifacts_bucket, _S3))
 _APP = build(
-    Registry(_SETTINGS.table, journal=Storage(_SETTINGS.artifacts_bucket, _S3)),
+    _REGISTRY,
+    scored=Scorings(_REGISTRY),
     s3=_S3,
     logs=clients.client("logs"),
     settings=_SETTINGS,

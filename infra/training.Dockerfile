@@ -1,6 +1,6 @@
 # The image of the training job. Build it from the repository's root:
 #   docker build -f infra/training.Dockerfile -t tidemill-training .
-# It carries layers/core and layers/training, JAX with CUDA, and nothing of the serving side.
+# It carries layers/core and layers/training, JAX with CUDA, and layers/serving for the jobs that score large files.
 FROM python:3.12-slim
 
 ENV PYTHONDONTWRITEBYTECODE=0 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 \
@@ -20,6 +20,7 @@ RUN pip install --require-hashes -r /tmp/core.txt -r /tmp/tables.txt -r /tmp/pic
 
 COPY layers/core/tidemill /opt/tidemill/tidemill
 COPY layers/training/tidemill /opt/tidemill/tidemill
+COPY layers/serving/tidemill /opt/tidemill/tidemill
 RUN python -m compileall -q /opt/tidemill && useradd --uid 10001 --create-home miller \
     && mkdir /work && chown 10001:10001 /work
 

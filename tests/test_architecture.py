@@ -91,10 +91,10 @@ def test_packages_import_only_the_libraries_of_their_layer(root: Path, folder: s
             assert top in LIBRARIES[folder], f"{path.relative_to(root)} imports {name}"
 
 
-def test_pyarrow_stays_with_readers_and_preparation(root: Path) -> None:
+def test_pyarrow_stays_where_tables_are_read_and_written(root: Path) -> None:
     core = root / "layers/core/tidemill/core"
     for path in core.rglob("*.py"):
-        if path.relative_to(core).parts[0] not in ("readers", "prepare"):
+        if path.relative_to(core).parts[0] not in ("readers", "prepare", "scoring"):
             assert not any(name.split(".")[0] == "pyarrow" for name in imports_of(path)), path
 
 

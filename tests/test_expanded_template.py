@@ -13,7 +13,7 @@ from tidemill.cloud import expand, lint, rules
 from tidemill.cloud.expand import settle
 
 Template = dict[str, Any]
-FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Api", "Monitor"}
+FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Score", "Api", "Monitor"}
 FLAWED = Path(__file__).parent / "data" / "flawed-template.yaml"
 NOT_ON_A_LAPTOP = {"a_bucket_speaks_tls_only"}  # the local stack speaks plain HTTP on loopback
 
@@ -74,14 +74,15 @@ def test_cfn_lint_has_nothing_to_say_about_the_system(root: Path) -> None:
 def test_the_expansion_is_about_every_function_queue_and_layer(aws: Template) -> None:
     of = {kind: set(rules.reading.of_type(aws, kind)) for kind in ("Lambda::Function", "SQS::Queue", "IAM::Role")}
     assert of["Lambda::Function"] == FUNCTIONS
-    assert of["IAM::Role"] == {f"{name}Role" for name in FUNCTIONS} | {"JobRole"}
+    assert of["IAM::Role"] == {f"{name}Role" for name in FUNCTIONS} | {"JobRole", "ScoringJobRole"}
     read = {function: queue for _, _, function, queue in rules.reading.mappings(aws)}
-    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor")}
+    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor", "Score")}
     assert of["SQS::Queue"] == set(read.values()) | {f"{name}DeadLetters" for name in read}
 
 
-def test_only_preprocess_listens_to_a_bucket_and_only_to_uploads(aws: Template) -> None:
-    assert list(rules.delivery._listeners(aws)) == [("DataBucket", "uploads/", "Preprocess")]
+def test_a_bucket_wakes_preprocess_by_uploads_and_score_by_requests_and_nobody_else(aws: Template) -> None:
+    listening = [("DataBucket", "uploads/", "Preprocess"), ("DataBucket", "requests/", "Score")]
+    assert list(rules.delivery._listeners(aws)) == listening
 
 
 def test_the_hot_path_reads_counts_and_tells_and_may_move_no_alias(aws: Template) -> None:

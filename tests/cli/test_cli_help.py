@@ -37,7 +37,7 @@ def command_of(path: tuple[str, ...]) -> click.Command:
 def test_the_list_of_commands_is_complete() -> None:
     assert {" ".join(path) for path in ALL} == {
         *("up", "down", "status", "demo", "doctor", "deploy"),
-        *("push", "models", "runs", "logs", "card", "predict", "explain"),
+        *("push", "models", "runs", "logs", "card", "predict", "explain", "score"),
         *("promote", "rollback", "pin", "unpin", "canary", "history"),
         *("keys create", "keys list", "keys revoke", "backbone add", "backbone list", "cost"),
         *("drift", "feedback"),

@@ -47,6 +47,23 @@ class MemoryTable:
         ]
 
 
+class MemoryScorings:
+    """The methods of core.scorings.Scorings that the control plane uses."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, list[Item]] = {}
+
+    def of(self, model: str) -> list[Item]:
+        return list(self.items.get(model, []))
+
+    def get(self, model: str, scoring: str) -> Item:
+        for item in self.of(model):
+            if item["scoring"] == scoring:
+                return item
+        text = f"Model {model!r} has no scoring {scoring!r}."
+        raise NotFound(text, code="UNKNOWN_SCORING", remedy="List the model's scorings.", model=model)
+
+
 class MemoryRegistry:
     """The methods of core.registry.Registry that the control plane and the command use."""
 
@@ -188,6 +205,9 @@ class MemoryS3:
     def generate_presigned_post(self, *args: Any, **more: Any) -> Any:
         return real_s3().generate_presigned_post(*args, **more)
 
+    def generate_presigned_url(self, *args: Any, **more: Any) -> Any:
+        return real_s3().generate_presigned_url(*args, **more)
+
 
 @functools.cache
 def real_s3() -> Any:
@@ -241,6 +261,7 @@ class Plane:
     """One control plane: its parts, its keys and the events its Predict function was given."""
 
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    scorings: MemoryScorings = field(default_factory=MemoryScorings)
     s3: MemoryS3 = field(default_factory=MemoryS3)
     logs: MemoryLogs = field(default_factory=MemoryLogs)
     events: list[Mapping[str, Any]] = field(default_factory=list)
@@ -249,7 +270,8 @@ class Plane:
     def __post_init__(self) -> None:
         self.keys = {role: self._key(role) for role in ("predict", "operate")}
         settings = Settings(data_bucket=DATA, artifacts_bucket=ARTIFACTS, table="table")
-        self.app: FastAPI = build(self.registry, s3=self.s3, logs=self.logs, settings=settings, door=self._door)
+        clients = {"s3": self.s3, "logs": self.logs}
+        self.app: FastAPI = build(self.registry, scored=self.scorings, **clients, settings=settings, door=self._door)
 
     def _key(self, role: str) -> str:
         key = new_key(role, f"test {role}")
@@ -294,7 +316,9 @@ REPORT: Item = {
 
 
 def with_income(plane: Plane) -> Plane:
-    """A plane that has a model `income` with two versions, the second in service, and a rejected run."""
+    """A plane that has a model `income` with two versions, the second in service, a rejected run and a scoring."""
+    request = {"bucket": DATA, "key": "requests/income/u9/people.csv"}
+    plane.scorings.items["income"] = [{"scoring": "s-one", "model": "income", "state": "RECEIVED", "request": request}]
     row = plane.registry.add("income", task="binary", target="income")
     for number, run in ((1, "r-one"), (2, "r-two")):
         row["runs"].insert(0, _run(run, number, f"u{number}"))

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from tests.doubles.plane import Plane, with_income
 
-PATHS = {"{model}": "income", "{number}": "1", "{run}": "r-one", "{time}": "latest"}
+PATHS = {"{model}": "income", "{number}": "1", "{run}": "r-one", "{time}": "latest", "{scoring}": "s-one"}
 PREDICT_MAY = {
-    "POST /uploads",  # files to be predicted; test_app_uploads.py has what is refused
+    "POST /uploads",  # files to be predicted or scored; test_app_uploads.py has what is refused
     "GET /models",
     "GET /models/{model}",
     "GET /models/{model}/versions",
     "GET /models/{model}/versions/{number}",
     "GET /models/{model}/versions/{number}/search",
     "GET /models/{model}/history",
+    "GET /models/{model}/scorings",
+    "GET /models/{model}/scorings/{scoring}",
     "GET /models/{model}/card",
     "GET /models/{model}/card.json",
     "POST /models/{model}/predict",
@@ -56,7 +58,7 @@ def test_the_openapi_document_names_every_route(plane: Plane) -> None:
     for method, path in served:
         answer = ask(plane, "operate", method, path)
         assert answer.status_code not in (404, 405), (method, path, answer.text)
-    assert len(served) == 26
+    assert len(served) == 28
 
 
 def test_nothing_but_health_answers_without_a_key(plane: Plane) -> None:

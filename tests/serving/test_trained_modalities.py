@@ -46,7 +46,15 @@ def client(request: pytest.FixtureRequest, world: World) -> httpx.Client:
     plane = Plane()
     plane.registry.put_key(hash_of(KEY), {"role": "predict", "id": "test", "revoked": False})
     settings = Settings(data_bucket="data", artifacts_bucket="artifacts", table="table")
-    app = build(plane.registry, s3=plane.s3, logs=plane.logs, settings=settings, door=world.door.handle)
+    parts = {"scored": plane.scorings, "s3": plane.s3, "logs": plane.logs}
+    app = build(plane.registry, **parts, settings=settings, door=world.door.handle)
+    return httpx.Client(base_url="http://plane", headers={"x-api-key": KEY}, transport=DoorTransport(world))
+    plane = Plane()
+    plane.registry.put_key(hash_of(KEY), {"role": "predict", "id": "test", "revoked": False})
+    settings = Settings(data_bucket="data", artifacts_bucket="artifacts", table="table")
+    app = build(
+        plane.registry, scored=plane.scorings, s3=plane.s3, logs=plane.logs, settings=settings, door=world.door.handle
+    )
     return httpx.Client(base_url="http://plane", headers={"x-api-key": KEY}, transport=InProcess(app))
 
 

@@ -76,6 +76,29 @@ class Api:
         if answer.status_code >= 300:
             raise _storage_refusal(answer)
 
+    def fetch_file(self, url: str, path: Path, fetched: Sent) -> None:
+        """Write what a presigned link leads to into a file."""
+        try:
+            with (
+                httpx.Client(transport=self.transport, trust_env=False) as http,
+                http.stream("GET", url, timeout=SEND_S) as answer,
+            ):
+                if answer.status_code >= 300:
+                    answer.read()
+                    raise _storage_refusal(answer, "The bucket refused the download")
+                whole, done = int(answer.headers.get("content-length", 0)), 0
+                with path.open("wb") as file:
+                    for block in answer.iter_bytes():
+                        file.write(block)
+                        done += len(block)
+                        fetched(done, whole)
+        except OSError as error:
+            raise NoFile(f"{path} cannot be written ({error.strerror}).", remedy="Choose another place.") from error
+        except httpx.HTTPError as error:
+            raise Unreachable(
+                f"The download from {httpx.URL(url).host} broke off ({type(error).__name__}).", remedy="Try again."
+            ) from error
+
 
 class _Counted:
     """A file that tells how much of it was read."""
@@ -111,11 +134,11 @@ def _refusal(answer: httpx.Response) -> Answer:
     return Answer(problem, answer.status_code)
 
 
-def _storage_refusal(answer: httpx.Response) -> Answer:
+def _storage_refusal(answer: httpx.Response, what: str = "The bucket refused the file") -> Answer:
     found = re.search(r"<Code>(\w+)</Code>", answer.text[:2000])
     code = found.group(1) if found else "refused"
     problem: dict[str, object] = {
-        "detail": f"The bucket refused the file: {code} ({answer.status_code}).",
+        "detail": f"{what}: {code} ({answer.status_code}).",
         "code": "UPLOAD_REFUSED",
         "remedy": "Push again: a form is good for 15 minutes and files up to its limit.",
     }

@@ -16,6 +16,7 @@ from tidemill.cli.failures import EXIT_CODES
 from tidemill.cli.keys import keys
 from tidemill.cli.models import card, logs, models, runs
 from tidemill.cli.push import push
+from tidemill.cli.score import score
 from tidemill.cli.session import Session, Tool
 from tidemill.cli.stack import down, status, up
 from tidemill.core.version import VERSION
@@ -36,7 +37,7 @@ def main(context: click.Context) -> None:
 for command in (
     *(up, down, status, demo, doctor, deploy),
     *(push, models, runs, logs, card, predict, explain, keys),
-    *(promote, rollback, pin, unpin, canary, history),
+    *(score, promote, rollback, pin, unpin, canary, history),
     *(backbone, cost),
     *(drift, feedback),
 ):

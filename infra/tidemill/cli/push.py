@@ -54,12 +54,12 @@ def push(
     raise click.exceptions.Exit(code)
 
 
-def send(session: Session, api: Api, file: Path, model: str, text: str | None) -> Item:
+def send(session: Session, api: Api, file: Path, model: str, text: str | None, purpose: str = "train") -> Item:
     """Upload a file; returns upload, key, model, filename, size_bytes and the seconds it took."""
     size = _size_of(file)
     started = session.clock()
     body: Item = {"model": model, "filename": file.name, "size_bytes": size}
-    form = api.post("/uploads", {**body, **({"spec": text} if text else {})})
+    form = api.post("/uploads", {**body, "purpose": purpose, **({"spec": text} if text else {})})
     with session.screen.progress() as report:
         api.send_file(form, file, lambda done, whole: report(_sent(done, whole)))
     took = session.clock() - started

@@ -8,6 +8,7 @@ from typing import Any
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.rebuild import rebuild
 from tidemill.core.registry import Item, Registry
+from tidemill.core.scorings import LIVE, Scorings
 from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of
 from tidemill.local.stack import Stack, settled
@@ -29,11 +30,15 @@ def recover(stack: Stack, report: Report = silent) -> dict[str, int]:
     sqs = stack.client("sqs")
     for run in unfinished:
         _put_back(run, registry, stack, sqs)
+    scorings = _live_scorings(registry)
+    for scoring in scorings:
+        body = notification_of(Upload(**scoring["request"]))
+        sqs.send_message(QueueUrl=outputs["ScoreQueueUrl"], MessageBody=body)
     lost = _lost_uploads(registry, uploads)
     for upload in lost:
         sqs.send_message(QueueUrl=outputs["PreprocessQueueUrl"], MessageBody=notification_of(upload))
     settled(stack.state)
-    resumed = len(unfinished) + len(lost)
+    resumed = len(unfinished) + len(scorings) + len(lost)
     report(Progress("recovering", message=f"{sum(counts.values())} items restored, {resumed} runs go on"))
     return {**counts, "resumed": resumed}
 
@@ -56,6 +61,13 @@ def _put_back(run: Item, registry: Registry, stack: Stack, sqs: Any) -> None:
     )
     body = json.dumps({"source": "tidemill", "detail-type": kind, "detail": names})
     sqs.send_message(QueueUrl=outputs[queue], MessageBody=body)
+
+
+def _live_scorings(registry: Registry) -> list[Item]:
+    """Scorings that have not ended; one that a job has is left to it when its message comes."""
+    scorings = Scorings(registry)
+    found = [item for model in registry.models() for item in scorings.of(model["model"])]
+    return [item for item in found if item["state"] in LIVE]
 
 
 def _is_alive(stack: Stack, job: str | None) -> bool:

@@ -21,6 +21,9 @@ Name = Literal[
     "CanaryEnded",
     "RunFailed",
     "DriftDetected",
+    "ScoringFinished",
+    "ScoringRejected",
+    "ScoringFailed",
 ]
 
 

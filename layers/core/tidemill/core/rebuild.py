@@ -6,9 +6,10 @@ from collections import Counter
 
 from tidemill.core import reports
 from tidemill.core.registry import TERMINAL, Item, Registry
+from tidemill.core.scorings import Scorings
 from tidemill.core.storage import Storage
 
-KINDS = {"runs": "run", "versions": "version", "aliases": "alias", "reports": "report"}
+KINDS = {"runs": "run", "versions": "version", "aliases": "alias", "reports": "report", "scorings": "scoring"}
 
 
 def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[Item]]:
@@ -27,6 +28,8 @@ def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[
         value = artifacts.read_json(entry["Key"])
         if kind == "report":
             reports.restore(registry, value)
+        elif kind == "scoring":
+            Scorings(registry).restore(value)
         else:
             registry.restore(kind, value)
         counts[kind] += 1

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from tidemill.core import clients, manifest
@@ -15,6 +16,7 @@ from tidemill.core.errors import BadBundle, NotFound
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {"403", "AccessDenied"}
+_TAKEN = {"412", "PreconditionFailed"}
 
 
 class Storage:
@@ -68,14 +70,19 @@ class Storage:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
     def write_new(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
-        """Put an object unless there is one; whether it was put by this call."""
+        """Put an object unless there is one; False where there is, be it our own from a write whose answer was lost."""
         try:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in ("PreconditionFailed", "412"):
+            if error.response.get("Error", {}).get("Code") not in _TAKEN:
                 raise
             return False
         return True
+
+    def write_stream(self, key: str, stream: IO[bytes], content_type: str = "application/octet-stream") -> None:
+        """Put what a stream gives, piece by piece, replacing what was there."""
+        more = {"ContentType": content_type}
+        self.client.upload_fileobj(stream, self.bucket, key, ExtraArgs=more, Config=TransferConfig(use_threads=False))
 
     def write_json(self, key: str, value: Any) -> None:
         """Put a JSON object, replacing what was there."""

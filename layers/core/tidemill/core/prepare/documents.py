@@ -90,6 +90,10 @@ def _column(plan: Plan, found: Gathered, measured: Measured, labels: list[str], 
         entry["unit"] = plan.unit
     if plan.comma_decimal:
         entry["decimal_comma"] = True
+    if plan.missing_words:
+        entry["missing_words"] = sorted(plan.missing_words)
+    if plan.out_of_range_is_missing:
+        entry["out_of_range_is_missing"] = True
     if plan.role not in (FEATURE, TARGET):
         evidence = found.evidence[plan.name]
         return {**entry, "missing": evidence.missing, "distinct": evidence.distinct}

@@ -20,12 +20,13 @@ from tidemill.serving.app import (
     predictions,
     problems,
     runs,
+    scorings,
     shapes,
     uploads,
 )
 from tidemill.serving.app.access import ANYONE, may
 from tidemill.serving.app.entrance import Entrance
-from tidemill.serving.app.world import Door, Registry, World
+from tidemill.serving.app.world import Door, Registry, Scorings, World
 
 __all__ = ["build"]
 
@@ -37,14 +38,17 @@ _ABOUT = (
 _CODES = {401: "No or unknown key", 403: "Wrong role", 404: "Unknown", 422: "Wrong field", 500: "Our fault"}
 
 
-def build(registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: Door | None = None) -> FastAPI:
-    """The app over a registry, boto3 clients for S3 and CloudWatch Logs, and the names of the buckets."""
+def build(
+    registry: Registry, *, s3: Any, logs: Any, settings: Settings, scored: Scorings, door: Door | None = None
+) -> FastAPI:
+    """The app over registry and scorings, boto3 clients for S3 and CloudWatch Logs, and the names of the buckets."""
     world = World(
         registry,
         data=Storage(settings.data_bucket, s3),
         artifacts=Storage(settings.artifacts_bucket, s3),
         logs=logs,
         door=door or _predict_function,
+        scorings=scored,
     )
     app = _Api(
         title="Tidemill",
@@ -58,7 +62,7 @@ def build(registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: D
         responses={code: {"model": shapes.Problem, "description": text} for code, text in _CODES.items()},
     )
     _add_health(app)
-    for part in (uploads, backbones, models, aliases, runs, predictions, monitored):
+    for part in (uploads, backbones, models, aliases, runs, scorings, predictions, monitored):
         app.include_router(part.routes(world))
     app.include_router(pages.routes(app))
     problems.install(app)

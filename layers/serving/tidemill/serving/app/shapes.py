@@ -39,9 +39,10 @@ class UploadRequest(Request):
     filename: str = Field(description="The name of the file, without a folder.")
     size_bytes: int | None = Field(None, ge=1, description="The size of the file, refused early when too large.")
     spec: str | None = Field(None, max_length=65_536, description="The text of a tidemill.toml, checked at once.")
-    purpose: Literal["train", "predict", "backbone"] = Field(
+    purpose: Literal["train", "predict", "score", "backbone"] = Field(
         "train",
-        description="train: a data set, whose arrival starts a run. predict: a picture or text too large to be "
+        description="train: a data set, whose arrival starts a run. score: a file of rows, whose arrival starts a "
+        "scoring; GET /models/{model}/scorings?upload=ID finds it. predict: a picture or text too large to be "
         'sent in a request; name its key in {"rows": [{"key": KEY}]} within a day. backbone: model.safetensors or '
         "vocab.txt of a frozen network, which [train] backbone may name.",
     )
@@ -280,6 +281,36 @@ class Model(Shown):
     challenger: Challenger | None = None
     runs: list[Run] = []
     input: InputSchema | None = None
+
+
+class ResultFile(Shown):
+    """A file of a scoring's results."""
+
+    name: str = Field(description="predictions.csv (.jsonl, .parquet: as the file was), rejects.csv")
+    size_bytes: int
+    sha256: str
+    url: str | None = Field(None, description="Where to fetch it from, for a quarter of an hour.")
+
+
+class Scoring(Shown):
+    """One journey of a file of rows: to its predictions, or to a reason why not."""
+
+    scoring: str
+    model: str
+    state: str = Field(description="RECEIVED, RUNNING, DONE, REJECTED, FAILED")
+    version: int | None = Field(None, description="The version that scores all of the file, pinned at its start.")
+    request: dict[str, Any] | None = None
+    progress: dict[str, Any] | None = None
+    rows: dict[str, Any] | None = Field(None, description="in = out + rejected")
+    files: list[ResultFile] = []
+    reason: dict[str, Any] | None = None
+    times: dict[str, Any] | None = None
+
+
+class Scorings(Shown):
+    """Scorings, newest first."""
+
+    scorings: list[Scoring]
 
 
 class Version(Shown):

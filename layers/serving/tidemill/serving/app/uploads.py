@@ -1,4 +1,4 @@
-"""POST /uploads: a presigned form for one file, to be learned from or to be predicted, and what goes with it."""
+"""POST /uploads: a presigned form for one file, to be learned from, predicted or scored, and what goes with it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tidemill.core.errors import BadRequest, BadSpec, TooLarge
 from tidemill.core.keys import Role
 from tidemill.core.limits import limit
 from tidemill.core.names import check_model
+from tidemill.core.scorings import FOLDER as REQUESTS
 from tidemill.core.spec import Spec
 from tidemill.serving.app import backbones, shapes
 from tidemill.serving.app.access import PREDICT, require
@@ -45,6 +46,7 @@ class Purpose:
 PURPOSES = {
     "train": Purpose("uploads", MAX_BYTES, "operate", "Send fewer rows or columns, or a Parquet file."),
     "predict": Purpose(INBOX, limit("picture_bytes"), "predict", "Save the picture smaller, or cut the text."),
+    "score": Purpose(REQUESTS, MAX_BYTES, "predict", "Send it in several files, or as Parquet."),
 }
 
 
@@ -54,10 +56,10 @@ def routes(world: World) -> APIRouter:
 
     @router.post("/uploads", status_code=201, response_model=shapes.Upload, openapi_extra=PREDICT)
     def create_upload(body: shapes.UploadRequest, request: Request) -> JSONResponse:
-        """Get a presigned form to send one file with: a data set, a picture or text to be predicted, or a backbone's.
+        """Get a presigned form to send one file with: a data set, rows to be scored, a picture to be predicted.
 
-        The arrival of a data set starts a run; that and a backbone take an operate key. A file sent with `purpose`
-        predict waits a day for a request that names its key.
+        The arrival of a data set starts a run; that and a backbone's file take an operate key. One sent with `purpose`
+        score starts a scoring. One sent with `purpose` predict waits a day for a request that names its key.
         """
         if body.purpose == "backbone":
             require(request, "operate")
@@ -84,11 +86,11 @@ def _check(world: World, body: shapes.UploadRequest, purpose: Purpose) -> None:
             remedy=purpose.too_large,
             limit_bytes=purpose.most_bytes,
         )
-    if body.purpose == "predict":
+    if body.purpose != "train":
         world.registry.model(body.model)  # raises UnknownModel
         if body.spec is not None:
             raise BadRequest(
-                "A specification is sent with a file to be predicted.",
+                f"A specification is sent with a file whose purpose is {body.purpose!r}.",
                 code="SPEC_NOT_READ",
                 remedy='Leave spec out, or send the file with "purpose": "train".',
             )

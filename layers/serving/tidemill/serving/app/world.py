@@ -32,6 +32,13 @@ class Registry(Protocol):
     def key(self, digest: str) -> Item | None: ...
 
 
+class Scorings(Protocol):
+    """The part of core.scorings.Scorings that the API uses."""
+
+    def of(self, model: str) -> list[Item]: ...
+    def get(self, model: str, scoring: str) -> Item: ...
+
+
 @dataclass(frozen=True)
 class World:
     """The clients and names one app works with."""
@@ -41,3 +48,4 @@ class World:
     artifacts: Storage  # the bucket of bundles and datasets
     logs: Any  # a boto3 CloudWatch Logs client
     door: Door  # the Predict function's own code
+    scorings: Scorings
