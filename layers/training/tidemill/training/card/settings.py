@@ -51,6 +51,11 @@ MEANING = {
     "decision.false_negative": "cost of not acting where something was",
     "decision.positive": "label that is acted on (empty: the rarer one)",
     "promote.auto": "the version may go into service by itself when the gate agrees",
+    "schedule.retrain": "when the model is trained again (empty: by no clock)",
+    "schedule.monitor": "when requests are compared with the training data (empty: by no clock)",
+    "schedule.on_drift": "drift starts a new training",
+    "schedule.min_new_labels": "rows labelled by feedback that start a new training (0: they start none)",
+    "schedule.paused": "nothing starts by itself",
 }
 
 
