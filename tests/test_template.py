@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-FUNCTIONS = ["Preprocess", "Train", "Promote", "Predict", "Api"]
+FUNCTIONS = ["Preprocess", "Train", "Promote", "Predict", "Retrain", "Api"]
 
 
 class Loader(yaml.SafeLoader):

@@ -65,6 +65,8 @@ LIMITS: dict[str, Limit] = {
     "request_texts_explained": Limit(100, "texts", "each takes 16 passes, and every word comes back with a number"),
     "inbox": Limit(64 * MIB, "bytes", "of all files that one request names; they are held at once"),
     "backbone": Limit(512 * MIB, "bytes", "weights of a frozen network; each version carries them to where it answers"),
+    "labelled_rows": Limit(200_000, "rows", "of requests with a label, learned from again; they are held at once"),
+    "traffic_files": Limit(20_000, "files", "of the request log, searched for labelled rows within a minute or two"),
     "quarantine_text": Limit(2_000, "characters", "enough of a bad row to recognise it"),
     "reason_text": Limit(200, "characters", "enough of a bad value to recognise it"),
 }

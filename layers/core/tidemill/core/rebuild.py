@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+from tidemill.core import attempts, schedules
 from tidemill.core.registry import TERMINAL, Item, Registry
 from tidemill.core.storage import Storage
 
-KINDS = {"runs": "run", "versions": "version", "aliases": "alias"}
+KINDS = {"runs": "run", "versions": "version", "aliases": "alias", "retrains": "retrain", "schedules": "switch"}
+ELSEWHERE: dict[str, Callable[[Registry, Item], None]] = {"retrain": attempts.restore, "switch": schedules.put_switch}
 
 
 def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[Item]]:
@@ -24,7 +27,10 @@ def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[
         if not kind:
             continue
         value = artifacts.read_json(entry["Key"])
-        registry.restore(kind, value)
+        if kind in ELSEWHERE:
+            ELSEWHERE[kind](registry, value)
+        else:
+            registry.restore(kind, value)
         counts[kind] += 1
         if kind == "run" and needs_work(value):
             unfinished.append(value)

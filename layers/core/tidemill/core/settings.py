@@ -17,7 +17,7 @@ class MissingSetting(TidemillError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The names of the buckets, the table, the bus and the job; empty where a function has no right to one."""
+    """The names of the buckets, the table, the bus, job and clocks; empty where a function has no right to one."""
 
     data_bucket: str = ""
     artifacts_bucket: str = ""
@@ -26,6 +26,12 @@ class Settings:
     queue_url: str = ""
     job_queue: str = ""
     job_definition: str = ""
+    schedule_group: str = ""
+    scheduler_role: str = ""  # ARNs, as EventBridge Scheduler asks for them
+    schedule_dead_letters: str = ""
+    monitor_queue: str = ""
+    retrain_queue: str = ""
+    retrain_queue_url: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -41,4 +47,10 @@ class Settings:
             queue_url=environment.get("TIDEMILL_QUEUE_URL", ""),
             job_queue=environment.get("TIDEMILL_JOB_QUEUE", ""),
             job_definition=environment.get("TIDEMILL_JOB_DEFINITION", ""),
+            schedule_group=environment.get("TIDEMILL_SCHEDULE_GROUP", ""),
+            scheduler_role=environment.get("TIDEMILL_SCHEDULER_ROLE_ARN", ""),
+            schedule_dead_letters=environment.get("TIDEMILL_SCHEDULE_DEAD_LETTERS_ARN", ""),
+            monitor_queue=environment.get("TIDEMILL_MONITOR_QUEUE_ARN", ""),
+            retrain_queue=environment.get("TIDEMILL_RETRAIN_QUEUE_ARN", ""),
+            retrain_queue_url=environment.get("TIDEMILL_RETRAIN_QUEUE_URL", ""),
         )

@@ -9,8 +9,8 @@ from tidemill.core.errors import BadSpec
 RATE = re.compile(r"rate\((\d{1,5}) (minutes?|hours?|days?)\)")
 CRON = re.compile(r"cron\(([^()]*)\)")
 # The six fields of a cron expression: name, least, most, words that stand for numbers, signs of its own.
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-_DAYS = "SUN MON TUE WED THU FRI SAT".split()
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 _FIELDS: tuple[tuple[str, int, int, list[str], str], ...] = (
     ("minutes", 0, 59, [], r""),
     ("hours", 0, 23, [], r""),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse
 
+from tidemill.core import clients
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.core.version import VERSION
-from tidemill.serving.app import backbones, models, pages, predictions, problems, runs, shapes, uploads
+from tidemill.serving.app import backbones, models, pages, predictions, problems, retrains, runs, shapes, uploads
 from tidemill.serving.app.access import ANYONE, may
 from tidemill.serving.app.entrance import Entrance
-from tidemill.serving.app.world import Door, Registry, World
+from tidemill.serving.app.world import Door, Item, Registry, World
 
 __all__ = ["build"]
 
@@ -26,14 +29,23 @@ _ABOUT = (
 _CODES = {401: "No or unknown key", 403: "Wrong role", 404: "Unknown", 422: "Wrong field", 500: "Our fault"}
 
 
-def build(registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: Door | None = None) -> FastAPI:
-    """The app over a registry, boto3 clients for S3 and CloudWatch Logs, and the names of the buckets."""
+def build(
+    registry: Registry,
+    *,
+    s3: Any,
+    logs: Any,
+    settings: Settings,
+    door: Door | None = None,
+    wake: Callable[[Item], None] | None = None,
+) -> FastAPI:
+    """The app over a registry, boto3 clients for S3 and CloudWatch Logs, and the names of buckets and queues."""
     world = World(
         registry,
         data=Storage(settings.data_bucket, s3),
         artifacts=Storage(settings.artifacts_bucket, s3),
         logs=logs,
         door=door or _predict_function,
+        wake=wake or partial(_send, settings.retrain_queue_url),
     )
     app = _Api(
         title="Tidemill",
@@ -47,7 +59,7 @@ def build(registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: D
         responses={code: {"model": shapes.Problem, "description": text} for code, text in _CODES.items()},
     )
     _add_health(app)
-    for part in (uploads, backbones, models, runs, predictions):
+    for part in (uploads, backbones, models, runs, retrains, predictions):
         app.include_router(part.routes(world))
     app.include_router(pages.routes(app))
     problems.install(app)
@@ -83,3 +95,8 @@ def _predict_function(event: Mapping[str, Any]) -> Mapping[str, Any]:
     from tidemill.serving import door
 
     return door.handle(event)
+
+
+def _send(queue_url: str, message: Item) -> None:
+    """Put a message on Retrain's queue; the client is made with the first."""
+    clients.client("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))

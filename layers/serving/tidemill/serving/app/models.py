@@ -13,6 +13,7 @@ from tidemill.serving.app.access import OPERATE, PREDICT, caller
 from tidemill.serving.app.artifacts import input_schema, read_json, read_text, search_of
 from tidemill.serving.app.parameters import ModelName, Number, Which
 from tidemill.serving.app.plain import plain, public
+from tidemill.serving.app.retrains import set_clocks
 from tidemill.serving.app.world import Item, World
 
 LATEST_RUNS = 10
@@ -83,12 +84,15 @@ def _add_changes(router: APIRouter, world: World) -> None:
     def promote(name: ModelName, body: shapes.PromoteRequest, request: Request) -> JSONResponse:
         """Put a version in service by hand. Pinned (the default), no upload moves it; `pin: false` lifts the pin."""
         world.registry.model(name)
-        return JSONResponse(public(_promoted(world, name, body, caller(request))))
+        moved = _promoted(world, name, body, caller(request))
+        set_clocks(world, name)
+        return JSONResponse(public(moved))
 
     @router.post("/models/{model}/rollback", response_model=shapes.Alias, openapi_extra=OPERATE)
     def rollback(name: ModelName, body: shapes.RollbackRequest, request: Request) -> JSONResponse:
         """Put the version that served before back in service. With `from`, repeating the call changes nothing."""
         moved = world.registry.rollback(name, by=caller(request), why=body.why, leaving=body.leaving)
+        set_clocks(world, name)
         return JSONResponse(public(moved))
 
 

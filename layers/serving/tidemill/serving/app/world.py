@@ -15,6 +15,9 @@ Door = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 class Registry(Protocol):
     """The part of core.registry.Registry that the API uses."""
 
+    table: Any  # a core.table.Table
+    journal: Any
+
     def models(self) -> list[Item]: ...
     def model(self, model: str) -> Item: ...
     def runs(self, model: str) -> list[Item]: ...
@@ -36,3 +39,4 @@ class World:
     artifacts: Storage  # the bucket of bundles and datasets
     logs: Any  # a boto3 CloudWatch Logs client
     door: Door  # the Predict function's own code
+    wake: Callable[[Item], None]  # sends one message to Retrain
