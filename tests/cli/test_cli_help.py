@@ -38,6 +38,7 @@ def test_the_list_of_commands_is_complete() -> None:
     assert {" ".join(path) for path in ALL} == {
         *("up", "down", "status", "demo", "doctor", "deploy"),
         *("push", "models", "runs", "logs", "card", "predict", "explain", "promote", "rollback"),
+        *("retrain", "schedule"),
         *("keys create", "keys list", "keys revoke", "backbone add", "backbone list"),
     }
 

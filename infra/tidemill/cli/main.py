@@ -13,6 +13,7 @@ from tidemill.cli.failures import EXIT_CODES
 from tidemill.cli.keys import keys
 from tidemill.cli.models import card, logs, models, promote, rollback, runs
 from tidemill.cli.push import push
+from tidemill.cli.retrain import retrain, schedule
 from tidemill.cli.session import Session, Tool
 from tidemill.cli.stack import down, status, up
 from tidemill.core.version import VERSION
@@ -33,6 +34,7 @@ def main(context: click.Context) -> None:
 for command in (
     *(up, down, status, demo, doctor, deploy),
     *(push, models, runs, logs, card, predict, explain, promote, rollback, keys),
+    *(retrain, schedule),
     backbone,
 ):
     main.add_command(command)
