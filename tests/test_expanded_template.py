@@ -13,7 +13,7 @@ from tidemill.cloud import expand, lint, rules
 from tidemill.cloud.expand import settle
 
 Template = dict[str, Any]
-FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Score", "Api", "Monitor"}
+FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Score", "Retrain", "Api", "Monitor"}
 FLAWED = Path(__file__).parent / "data" / "flawed-template.yaml"
 NOT_ON_A_LAPTOP = {"a_bucket_speaks_tls_only"}  # the local stack speaks plain HTTP on loopback
 
@@ -74,15 +74,52 @@ def test_cfn_lint_has_nothing_to_say_about_the_system(root: Path) -> None:
 def test_the_expansion_is_about_every_function_queue_and_layer(aws: Template) -> None:
     of = {kind: set(rules.reading.of_type(aws, kind)) for kind in ("Lambda::Function", "SQS::Queue", "IAM::Role")}
     assert of["Lambda::Function"] == FUNCTIONS
-    assert of["IAM::Role"] == {f"{name}Role" for name in FUNCTIONS} | {"JobRole", "ScoringJobRole"}
+    assert of["IAM::Role"] == {f"{name}Role" for name in FUNCTIONS} | {"JobRole", "ScoringJobRole", "SchedulerRole"}
     read = {function: queue for _, _, function, queue in rules.reading.mappings(aws)}
-    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor", "Score")}
+    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor", "Score", "Retrain")}
     assert of["SQS::Queue"] == set(read.values()) | {f"{name}DeadLetters" for name in read}
 
 
-def test_a_bucket_wakes_preprocess_by_uploads_and_score_by_requests_and_nobody_else(aws: Template) -> None:
-    listening = [("DataBucket", "uploads/", "Preprocess"), ("DataBucket", "requests/", "Score")]
-    assert list(rules.delivery._listeners(aws)) == listening
+def test_only_uploads_requests_and_labels_wake_anybody(aws: Template) -> None:
+    assert list(rules.delivery._listeners(aws)) == [
+        ("DataBucket", "uploads/", "Preprocess"),
+        ("DataBucket", "requests/", "Score"),
+        ("ArtifactsBucket", "labels/", "Retrain"),
+    ]
+
+
+def test_a_schedule_may_wake_and_nothing_else_and_only_retrain_makes_one(aws: Template) -> None:
+    roles = rules.reading.of_type(aws, "IAM::Role")
+    (wake,) = rules.reading.of_role(roles["SchedulerRole"])
+    assert wake["Action"] == "sqs:SendMessage"
+    assert roles["SchedulerRole"]["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]
+    makers = {
+        name: item
+        for name, role in roles.items()
+        for item in rules.reading.of_role(role)
+        if "iam:PassRole" in rules.reading.as_list(item["Action"])
+    }
+    assert list(makers) == ["RetrainRole"]
+    assert rules.reading.target(makers["RetrainRole"]["Resource"]) == "SchedulerRole"
+    assert makers["RetrainRole"]["Condition"]["StringEquals"]["iam:PassedToService"] == "scheduler.amazonaws.com"
+
+
+def test_retrain_sets_the_clocks_of_this_stack_alone(aws: Template) -> None:
+    role = rules.reading.of_type(aws, "IAM::Role")["RetrainRole"]
+    (clocks,) = [item for item in rules.reading.of_role(role) if item["Sid"] == "SetClocks"]
+    assert "schedule/${Group}/*" in str(clocks["Resource"]) and "{'Ref': 'Schedules'}" in str(clocks["Resource"])
+
+
+def test_retrain_writes_uploads_of_its_own_and_nobody_elses(aws: Template) -> None:
+    role = rules.reading.of_type(aws, "IAM::Role")["RetrainRole"]
+    written = {
+        rules.reading.text(item["Resource"]) for item in rules.reading.of_role(role) if item["Action"] == "s3:PutObject"
+    }
+    assert written == {
+        "${DataBucket.Arn}/uploads/*/retrain/*",
+        "${ArtifactsBucket.Arn}/registry/*",
+        "${ArtifactsBucket.Arn}/labelled/*",
+    }
 
 
 def test_the_hot_path_reads_counts_and_tells_and_may_move_no_alias(aws: Template) -> None:

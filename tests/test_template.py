@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-FUNCTIONS = ["Preprocess", "Train", "Promote", "Predict", "Score", "Api", "Monitor"]
+FUNCTIONS = ["Preprocess", "Train", "Promote", "Predict", "Score", "Retrain", "Api", "Monitor"]
 
 
 class Loader(yaml.SafeLoader):

@@ -39,6 +39,7 @@ def test_the_list_of_commands_is_complete() -> None:
         *("up", "down", "status", "demo", "doctor", "deploy"),
         *("push", "models", "runs", "logs", "card", "predict", "explain", "score"),
         *("promote", "rollback", "pin", "unpin", "canary", "history"),
+        *("retrain", "schedule"),
         *("keys create", "keys list", "keys revoke", "backbone add", "backbone list", "cost"),
         *("drift", "feedback"),
     }

@@ -30,23 +30,6 @@ DATA, ARTIFACTS = "data-bucket", "artifacts-bucket"
 LOCAL_PREFIX = "/_aws/execute-api/abc123"  # the local stack serves the API below a path
 
 
-class MemoryTable:
-    """The reading half of core.table.Table."""
-
-    def __init__(self) -> None:
-        self.items: dict[tuple[str, str], Item] = {}
-
-    def get(self, pk: str, sk: str) -> Item | None:
-        return self.items.get((pk, sk))
-
-    def query(self, pk: str, prefix: str = "") -> list[Item]:
-        return [
-            {"pk": at, "sk": sk, **item}
-            for (at, sk), item in sorted(self.items.items())
-            if at == pk and sk.startswith(prefix)
-        ]
-
-
 class MemoryScorings:
     """The methods of core.scorings.Scorings that the control plane uses."""
 
@@ -64,8 +47,31 @@ class MemoryScorings:
         raise NotFound(text, code="UNKNOWN_SCORING", remedy="List the model's scorings.", model=model)
 
 
+class MemoryTable:
+    """The methods of core.table.Table that the control plane uses."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], Item] = {}
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        item = self.items.get((pk, sk))
+        return None if item is None else {name: value for name, value in item.items() if name not in ("pk", "sk")}
+
+    def query(self, pk: str, prefix: str = "") -> list[Item]:
+        return [
+            {"pk": at, "sk": sk, **item}
+            for (at, sk), item in sorted(self.items.items())
+            if at == pk and sk.startswith(prefix)
+        ]
+
+    def put(self, item: Item) -> None:
+        self.items[item["pk"], item["sk"]] = item
+
+
 class MemoryRegistry:
     """The methods of core.registry.Registry that the control plane and the command use."""
+
+    journal = None
 
     def __init__(self) -> None:
         self.table = MemoryTable()
@@ -266,12 +272,15 @@ class Plane:
     logs: MemoryLogs = field(default_factory=MemoryLogs)
     events: list[Mapping[str, Any]] = field(default_factory=list)
     answer: Item = field(default_factory=dict)
+    woken: list[Item] = field(default_factory=list)  # messages to Retrain
 
     def __post_init__(self) -> None:
         self.keys = {role: self._key(role) for role in ("predict", "operate")}
         settings = Settings(data_bucket=DATA, artifacts_bucket=ARTIFACTS, table="table")
         clients = {"s3": self.s3, "logs": self.logs}
-        self.app: FastAPI = build(self.registry, scored=self.scorings, **clients, settings=settings, door=self._door)
+        self.app: FastAPI = build(
+            self.registry, scored=self.scorings, **clients, settings=settings, door=self._door, wake=self.woken.append
+        )
 
     def _key(self, role: str) -> str:
         key = new_key(role, f"test {role}")

@@ -330,6 +330,17 @@ def test_gap_dead_letters_cannot_be_moved_back_by_sqs(sample: Stack) -> None:
     )
 
 
+def test_gap_rights_to_a_schedule_are_asked_for_in_the_default_group(sample: Stack, user: Any) -> None:
+    """AWS names the schedule's own group. Covered by test_expanded_template.py: on AWS only that one is allowed."""
+    arn = f"arn:aws:scheduler:us-east-1:{sample.account}:schedule"
+    seen = []
+    for group in ("default", "own"):
+        key = user({"Effect": "Allow", "Action": "scheduler:GetSchedule", "Resource": f"{arn}/{group}/*"})
+        scheduler = client("scheduler", sample.endpoint, key["AccessKeyId"], key["SecretAccessKey"])
+        seen.append(code_of(lambda asked=scheduler: asked.get_schedule(GroupName="own", Name="none")))
+    assert seen[0] == "ResourceNotFoundException" and "AccessDenied" in seen[1]
+
+
 def test_gap_a_copy_ignores_its_condition(sample: Stack, bucket: str) -> None:
     """AWS refuses the second copy. Covered by test_template_cover.py: nothing of ours copies objects."""
     s3, key = sample.client("s3"), name("copy")

@@ -74,6 +74,27 @@ def test_a_version_like_the_champion_is_let_through(good: Path, tmp_path: Path, 
     assert judge(champion, good).code == "NOT_WORSE", "a difference within noise is no reason to refuse"
 
 
+def test_a_version_trained_again_by_itself_must_be_better_by_more_than_chance(
+    good: Path, tmp_path: Path, truth: Any
+) -> None:
+    like, weak = (bundle(tmp_path / str(by), truth=truth, weaken=by) for by in (0.97, 0.45))
+    verdict = judge(good, like, better=True)
+    assert (verdict.promote, verdict.code) == (False, "NOT_BETTER")
+    assert "within chance" in verdict.message and judge(good, like).promote, "a person's upload needs no more"
+    better = judge(good, weak, better=True)
+    assert (better.promote, better.code) == (True, "BETTER")
+    difference, error = (better.evidence["against_champion"][name] for name in ("difference", "standard_error"))
+    assert difference + 1.645 * error < 0
+    assert judge(weak, good, better=True).code == "WORSE_THAN_CHAMPION"
+
+
+def test_whoever_has_seen_the_test_rows_is_named_with_the_verdict(good: Path, tmp_path: Path, truth: Any) -> None:
+    like = bundle(tmp_path / "like", truth=truth, weaken=0.97)
+    verdict = judge(good, like, seen="The champion's rows were divided with another [split] seed")
+    assert "[split] seed, so it may have trained on some of these rows" in verdict.message
+    assert verdict.evidence["seen"] and "seen" not in judge(good, like).evidence
+
+
 def test_a_version_worse_than_the_champion_beyond_noise_is_refused(good: Path, tmp_path: Path, truth: Any) -> None:
     weak = bundle(tmp_path / "weak", truth=truth, weaken=0.45)
     assert judge(weak, None).promote, "alone it would do"

@@ -16,6 +16,7 @@ from tidemill.cli.failures import EXIT_CODES
 from tidemill.cli.keys import keys
 from tidemill.cli.models import card, logs, models, runs
 from tidemill.cli.push import push
+from tidemill.cli.retrain import retrain, schedule
 from tidemill.cli.score import score
 from tidemill.cli.session import Session, Tool
 from tidemill.cli.stack import down, status, up
@@ -38,7 +39,7 @@ for command in (
     *(up, down, status, demo, doctor, deploy),
     *(push, models, runs, logs, card, predict, explain, keys),
     *(score, promote, rollback, pin, unpin, canary, history),
-    *(backbone, cost),
+    *(*(retrain, schedule), backbone, cost),
     *(drift, feedback),
 ):
     main.add_command(command)

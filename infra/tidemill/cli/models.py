@@ -12,7 +12,7 @@ from tidemill.cli.client import Api
 from tidemill.cli.failures import NoFile
 from tidemill.cli.session import Session, json_option, pass_session
 from tidemill.cli.trials import show_search
-from tidemill.cli.watch import TERMINAL, show_decision, show_reason, show_rows, stage_times
+from tidemill.cli.watch import TERMINAL, WHY, show_decision, show_reason, show_rows, stage_times
 from tidemill.core.errors import NotFound
 
 Item = dict[str, Any]
@@ -75,6 +75,8 @@ def show_run(session: Session, run: Item) -> None:
     upload = run.get("upload") or {}
     screen.say(f"{run['run']} of {run['model']}: {run['state']}", "bold")
     screen.say(f"Upload: {upload.get('key')} ({upload.get('size_bytes')} bytes)")
+    if trigger := run.get("trigger"):
+        screen.say(f"Trained again because of {WHY[trigger['why']]}, with {trigger['labelled']} labelled rows.")
     if run["state"] not in TERMINAL and (progress := run.get("progress")):
         count = f" {progress.get('step') or 0}/{progress['steps']}" if progress.get("steps") else ""
         screen.say(f"Now: {progress.get('stage')}{count} {progress.get('message') or ''}".rstrip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tidemill.cli.watch import follow, show_end, stage_times
 from tidemill.core.errors import BadRequest
 from tidemill.core.names import check_model
 from tidemill.core.progress import Progress
-from tidemill.core.spec import Spec
+from tidemill.core.spec import Spec, to_toml
 
 Item = dict[str, Any]
 
@@ -92,19 +91,6 @@ def spec_text(path: Path | None, target: str | None, task: str | None) -> str | 
     plain = spec.to_json()
     plain["data"].update({name: value for name, value in (("target", target), ("task", task)) if value is not None})
     return to_toml(Spec.from_json(plain))
-
-
-def to_toml(spec: Spec) -> str:
-    """A specification as TOML: JSON writes its strings, numbers, booleans and lists the same way.
-
-    TOML has no null: what is None is left out, which reads back as None.
-    """
-    lines = []
-    for section, values in spec.to_json().items():
-        lines.append(f"[{section}]")
-        given = {key: value for key, value in values.items() if value is not None}
-        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
-    return "\n".join(lines).replace("\x7f", "\\u007f") + "\n"
 
 
 def _size_of(file: Path) -> int:

@@ -17,6 +17,12 @@ TERMINAL = frozenset({"READY", "REJECTED", "FAILED", "SUPERSEDED", "CANCELLED"})
 FIRST_POLL_S, LAST_POLL_S = 0.2, 1.0
 DECISION_S = 120.0  # the gate answers within seconds; after this something is stuck and waiting helps nobody
 UNUSUAL_S = 60.0
+WHY = {
+    "schedule": "the clock",
+    "drift": "drift",
+    "labels": "new labels",
+    "hand": "a person",
+}  # trained again because of
 _QUICK = ("", "RECEIVED", "PREPARED")  # states that a large file may hold for minutes, and nothing else
 _WAITING = {
     "": "waiting for the upload's event to arrive",

@@ -37,6 +37,10 @@ def recover(stack: Stack, report: Report = silent) -> dict[str, int]:
     lost = _lost_uploads(registry, uploads)
     for upload in lost:
         sqs.send_message(QueueUrl=outputs["PreprocessQueueUrl"], MessageBody=notification_of(upload))
+    for item in registry.models():  # a killed stack forgets its schedules
+        if item["champion"]:
+            body = json.dumps({"wake": "clocks", "model": item["model"]})
+            sqs.send_message(QueueUrl=outputs["RetrainQueueUrl"], MessageBody=body)
     settled(stack.state)
     resumed = len(unfinished) + len(scorings) + len(lost)
     report(Progress("recovering", message=f"{sum(counts.values())} items restored, {resumed} runs go on"))

@@ -18,7 +18,7 @@ from tidemill.core.prepare import Prepared, prepare
 from tidemill.core.registry import LIVE, TERMINAL, Item, Registry
 from tidemill.core.spec import Spec
 from tidemill.core.storage import Storage
-from tidemill.core.uploads import Upload
+from tidemill.core.uploads import TRIGGER, Upload
 from tidemill.core.version import VERSION
 
 SPEC_NAME = "tidemill.toml"
@@ -61,12 +61,14 @@ def kept_of_requests(spec: Spec, prepared: Prepared) -> Item:
 
 def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: Storage) -> Item:
     work = Path(tempfile.mkdtemp(prefix="tidemill-"))
+    made: dict[str, Item] = {}
     try:
-        spec = _read_spec(uploads, upload)
-        prepared = _dataset(upload, uploads, artifacts, spec, work)
+        spec = read_spec(uploads, upload)
+        source = _fetch(upload, uploads, work, made)
+        prepared = _dataset(upload, source, artifacts, spec, work)
     except (BadTable, BadSpec, NotFound) as error:
         where = _write_rejection(artifacts, upload.model, upload, error)
-        return _advance(registry, upload, "REJECTED", reason={**error.reason(), "where": where})
+        return _advance(registry, upload, "REJECTED", reason={**error.reason(), "where": where}, **made)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return _advance(
@@ -81,10 +83,12 @@ def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: St
         task=prepared.schema["task"],
         modality=prepared.schema.get("modality", "table"),
         monitor=kept_of_requests(spec, prepared),
+        **made,
     )
 
 
-def _dataset(upload: Upload, uploads: Storage, artifacts: Storage, spec: Spec, work: Path) -> Prepared:
+def _fetch(upload: Upload, uploads: Storage, work: Path, made: dict[str, Item]) -> Path:
+    """Copy the file here; why Retrain made it, where it did, is added to `made`."""
     most = limit("upload")
     if upload.size_bytes > most:
         raise BadTable(
@@ -94,11 +98,17 @@ def _dataset(upload: Upload, uploads: Storage, artifacts: Storage, spec: Spec, w
         )
     source = work / "upload"
     try:
-        uploads.read_file(upload.key, source)
+        read = uploads.read_file(upload.key, source)
     except NotFound as error:
         raise NotFound(
             f"{upload.key} was deleted before it could be read.", code="UPLOAD_GONE", remedy="Upload it again."
         ) from error
+    if upload.made_by_retrain and (trigger := read["metadata"].get(TRIGGER)):
+        made["trigger"] = json.loads(trigger)
+    return source
+
+
+def _dataset(upload: Upload, source: Path, artifacts: Storage, spec: Spec, work: Path) -> Prepared:
     prepared = prepare(source, upload.filename, spec, work / "dataset", model=upload.model)
     decision.check(spec.decision, prepared.schema)
     prefix = f"datasets/{upload.model}/{prepared.dataset}/"
@@ -107,7 +117,7 @@ def _dataset(upload: Upload, uploads: Storage, artifacts: Storage, spec: Spec, w
     return prepared
 
 
-def _read_spec(uploads: Storage, upload: Upload) -> Spec:
+def read_spec(uploads: Storage, upload: Upload) -> Spec:
     """The tidemill.toml beside the upload, else the model's, else the defaults."""
     for key in dict.fromkeys([upload.folder + SPEC_NAME, f"uploads/{upload.model}/{SPEC_NAME}"]):
         try:

@@ -74,6 +74,8 @@ LIMITS: dict[str, Limit] = {
     "score_carried": Limit(16, "columns", "of a file that go with their rows into the results"),
     "score_labels": Limit(20, "labels", "that each get a probability in the results; of more only the best gets one"),
     "backbone": Limit(512 * MIB, "bytes", "weights of a frozen network; each version carries them to where it answers"),
+    "labelled_rows": Limit(200_000, "rows", "of requests with a label, learned from again; they are held at once"),
+    "traffic_files": Limit(20_000, "files", "of the request log, searched for labelled rows within a minute or two"),
     "quarantine_text": Limit(2_000, "characters", "enough of a bad row to recognise it"),
     "reason_text": Limit(200, "characters", "enough of a bad value to recognise it"),
 }

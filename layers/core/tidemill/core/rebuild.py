@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
-from tidemill.core import reports
+from tidemill.core import attempts, reports, schedules
 from tidemill.core.registry import TERMINAL, Item, Registry
 from tidemill.core.scorings import Scorings
 from tidemill.core.storage import Storage
 
-KINDS = {"runs": "run", "versions": "version", "aliases": "alias", "reports": "report", "scorings": "scoring"}
+KINDS = {
+    "runs": "run",
+    "versions": "version",
+    "aliases": "alias",
+    "reports": "report",
+    "scorings": "scoring",
+    "retrains": "retrain",
+    "schedules": "switch",
+}
+ELSEWHERE: dict[str, Callable[[Registry, Item], None]] = {"retrain": attempts.restore, "switch": schedules.put_switch}
 
 
 def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[Item]]:
@@ -30,6 +40,8 @@ def rebuild(registry: Registry, artifacts: Storage) -> tuple[Counter[str], list[
             reports.restore(registry, value)
         elif kind == "scoring":
             Scorings(registry).restore(value)
+        elif kind in ELSEWHERE:
+            ELSEWHERE[kind](registry, value)
         else:
             registry.restore(kind, value)
         counts[kind] += 1

@@ -17,7 +17,7 @@ class MissingSetting(TidemillError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The names of the buckets, the table, the bus, the job and the topic; empty where a function has no right to."""
+    """The names of buckets, table, bus, jobs, topic and clocks; empty where a function has no right to one."""
 
     data_bucket: str = ""
     artifacts_bucket: str = ""
@@ -27,6 +27,12 @@ class Settings:
     job_queue: str = ""
     job_definition: str = ""
     topic: str = ""
+    schedule_group: str = ""
+    scheduler_role: str = ""  # ARNs, as EventBridge Scheduler asks for them
+    schedule_dead_letters: str = ""
+    monitor_queue: str = ""
+    retrain_queue: str = ""
+    retrain_queue_url: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,4 +49,10 @@ class Settings:
             job_queue=environment.get("TIDEMILL_JOB_QUEUE", ""),
             job_definition=environment.get("TIDEMILL_JOB_DEFINITION", ""),
             topic=environment.get("TIDEMILL_TOPIC", ""),
+            schedule_group=environment.get("TIDEMILL_SCHEDULE_GROUP", ""),
+            scheduler_role=environment.get("TIDEMILL_SCHEDULER_ROLE_ARN", ""),
+            schedule_dead_letters=environment.get("TIDEMILL_SCHEDULE_DEAD_LETTERS_ARN", ""),
+            monitor_queue=environment.get("TIDEMILL_MONITOR_QUEUE_ARN", ""),
+            retrain_queue=environment.get("TIDEMILL_RETRAIN_QUEUE_ARN", ""),
+            retrain_queue_url=environment.get("TIDEMILL_RETRAIN_QUEUE_URL", ""),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import tomllib
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tidemill.core.errors import BadSpec
 from tidemill.core.names import RULE, may_name
+from tidemill.core.timetable import check_timetable
 
 Section = TypeVar("Section")
 MOST_HELD = 0.8  # share of the rows that may be kept from training
@@ -154,6 +156,17 @@ class Monitor:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """What happens by itself while a version of this recipe serves."""
+
+    retrain: str = ""  # rate(7 days) or cron(0 3 ? * MON *), UTC; empty: by no clock
+    monitor: str = "rate(1 day)"  # when requests are compared with the training data; empty: by no clock
+    on_drift: bool = True  # train again when the monitor sees drift and there is something new to learn from
+    min_new_labels: int = 0  # rows labelled by feedback since the last training that start one; 0: they start none
+    paused: bool = False  # nothing starts by itself; `tidemill schedule` can switch it without a new version
+
+
+@dataclass(frozen=True)
 class Spec:
     """A whole tidemill.toml."""
 
@@ -168,6 +181,7 @@ class Spec:
     budget: Budget = field(default_factory=Budget)
     canary: Canary = field(default_factory=Canary)
     monitor: Monitor = field(default_factory=Monitor)
+    schedule: Schedule = field(default_factory=Schedule)
 
     @classmethod
     def from_toml(cls, text: str) -> Spec:
@@ -195,6 +209,19 @@ class Spec:
         plain["data"] |= {name: list(getattr(self.data, name)) for name in ("id", "drop", "groups")}
         plain["monitor"]["private"] = list(self.monitor.private)
         return plain
+
+
+def to_toml(spec: Spec) -> str:
+    """A specification as TOML: JSON writes its strings, numbers, booleans and lists the same way.
+
+    TOML has no null: what is None is left out, which reads back as None.
+    """
+    lines = []
+    for section, values in spec.to_json().items():
+        lines.append(f"[{section}]")
+        given = {key: value for key, value in values.items() if value is not None}
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
+    return "\n".join(lines).replace("\x7f", "\\u007f") + "\n"
 
 
 def _section(kind: type[Section], name: str, body: Any) -> Section:
@@ -263,10 +290,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "canary.min_requests": (1, 1_000_000),
     "monitor.sample": (0.0, 1.0),
     "monitor.rows": (0, 10_000),
+    "schedule.min_new_labels": (0, 10_000_000),
 }
 
 
 def _check_ranges(spec: Spec) -> None:
+    for key in ("retrain", "monitor"):
+        check_timetable(getattr(spec.schedule, key), f"[schedule] {key}")
     for path, (low, high) in _RANGES.items():
         section, key = path.split(".")
         value = getattr(getattr(spec, section), key)

@@ -46,7 +46,7 @@ class Storage:
             return None
 
     def read_file(self, key: str, path: Path) -> dict[str, Any]:
-        """Copy an object to a file while hashing it; returns size_bytes, sha256, etag. Raises NotFound."""
+        """Copy an object to a file while hashing it; returns size_bytes, sha256, etag, metadata. Raises NotFound."""
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
@@ -58,7 +58,8 @@ class Storage:
                 digest.update(block)
                 size_bytes += len(block)
                 file.write(block)
-        return {"size_bytes": size_bytes, "sha256": digest.hexdigest(), "etag": answer.get("ETag", "").strip('"')}
+        etag, metadata = answer.get("ETag", "").strip('"'), answer.get("Metadata") or {}
+        return {"size_bytes": size_bytes, "sha256": digest.hexdigest(), "etag": etag, "metadata": metadata}
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object, asked by listing."""

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 SEQUENCER_LENGTH = 32
+TRIGGER = "tidemill-trigger"  # the metadata of a file that Retrain made: why, and of what
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ class Upload:
     def to_json(self) -> dict[str, Any]:
         """The upload as the registry stores it."""
         return asdict(self)
+
+    @property
+    def made_by_retrain(self) -> bool:
+        """Whether the key is one that Retrain writes: uploads/{model}/retrain/{id}/..."""
+        parts = self.key.split("/")
+        return len(parts) == 5 and parts[2] == "retrain"
 
     def is_data(self) -> bool:
         """Whether the object is a data set: not a folder marker, not a specification, in a model's folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,13 @@ class Verdict:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def judge(challenger: Path, champion: Path | None) -> Verdict:
+def judge(challenger: Path, champion: Path | None, *, better: bool = False, seen: str = "") -> Verdict:
     """Judge a challenger's folder against the trivial baseline and, where one serves, the champion on the same rows.
 
     Both folders must have passed manifest.check. The rows are the challenger's own test split; rows are split by
-    their content, so the champion has not trained on them either.
+    their content, so the champion has not trained on them either, unless `seen` says why it may have.
+    A challenger that nobody sent but a clock must be `better` than the champion by more than chance; another must not
+    be worse by more than chance.
     """
     parity = json.loads((challenger / "parity.json").read_text())
     if not parity["max_abs_difference"] <= PARITY_BOUND:
@@ -68,7 +70,7 @@ def judge(challenger: Path, champion: Path | None) -> Verdict:
         )
     if champion is None:
         return Verdict(True, "FIRST", "The first version that beats the trivial answer.", numbers)
-    return _against(champion, new, columns, target, losses, numbers)
+    return _against(champion, new, columns, target, losses, numbers, better, seen)
 
 
 def _places(predictor: Predictor, rows: int) -> Any:
@@ -84,7 +86,14 @@ def _some(at: Any, columns: dict[str, Any], target: Any) -> tuple[dict[str, Any]
 
 
 def _against(
-    champion: Path, new: Predictor, columns: Any, target: Any, losses: Any, numbers: dict[str, Any]
+    champion: Path,
+    new: Predictor,
+    columns: Any,
+    target: Any,
+    losses: Any,
+    numbers: dict[str, Any],
+    better: bool,
+    seen: str,
 ) -> Verdict:
     old = Predictor.load(champion)
     if (old.task, list(old.labels)) != (new.task, list(new.labels)):
@@ -125,16 +134,35 @@ def _against(
             numbers,
         )
     against = _compare(losses, row_losses(old, old_scores, target))
-    numbers = {**numbers, "against_champion": against}
-    if against["difference"] - NOISE_Z * against["standard_error"] > 0:
-        return Verdict(
-            False,
-            "WORSE_THAN_CHAMPION",
-            f"On the same {len(losses)} rows the loss is {losses.mean():.4g}, the champion's "
-            f"{losses.mean() - against['difference']:.4g}: worse by more than chance.",
-            numbers,
-        )
-    return Verdict(True, "NOT_WORSE", "Not worse than the champion on the same rows.", numbers)
+    verdict = _weighed(losses, against, {**numbers, "against_champion": against}, better)
+    if not (seen := seen or _read_otherwise(old, new)):
+        return verdict
+    note = f"{seen}, so it may have trained on some of these rows, which flatters it."
+    return replace(verdict, message=f"{verdict.message} {note}", evidence={**verdict.evidence, "seen": seen})
+
+
+def _weighed(losses: Any, against: dict[str, float], numbers: dict[str, Any], better: bool) -> Verdict:
+    """Whether the difference of the losses is beyond noise, and whether it has to be."""
+    difference, noise = against["difference"], NOISE_Z * against["standard_error"]
+    said = f"On the same {len(losses)} rows the loss is {losses.mean():.4g}, the champion's "
+    said += f"{losses.mean() - difference:.4g}"
+    if difference - noise > 0:
+        return Verdict(False, "WORSE_THAN_CHAMPION", f"{said}: worse by more than chance.", numbers)
+    if not better:
+        return Verdict(True, "NOT_WORSE", "Not worse than the champion on the same rows.", numbers)
+    if difference + noise < 0:
+        return Verdict(True, "BETTER", f"{said}: better by more than chance.", numbers)
+    why = "within chance. Nobody changed data or recipe, so the champion stays."
+    return Verdict(False, "NOT_BETTER", f"{said}: {why}", numbers)
+
+
+def _read_otherwise(old: Predictor, new: Predictor) -> str:
+    """Columns that two tables' programs read as something else: their rows have other hashes, and other splits."""
+    if new.modality != "table":
+        return ""
+    kinds = {column.name: type(column) for column in old.program.inputs}
+    changed = [column.name for column in new.program.inputs if kinds.get(column.name) is not type(column)]
+    return f"The champion reads {', '.join(changed[:5])} as something else" if changed else ""
 
 
 def row_losses(predictor: Predictor, scores: Any, target: Any) -> Any:

@@ -72,7 +72,7 @@ def _decision(run: Item, version: int, registry: Registry, artifacts: Storage) -
         refusal = _not_its_turn(run, alias)
         if refusal is not None:
             return refusal
-        verdict = _judged(registry.version(model, version), alias, artifacts)
+        verdict = _judged(run, registry.version(model, version), alias, registry, artifacts)
         if not verdict.promote:
             return _said(False, verdict.code, verdict.message, verdict.evidence)
         seen = None if alias is None else alias["rev"]
@@ -105,7 +105,22 @@ def _not_its_turn(run: Item, alias: Item | None) -> Item | None:
     return None
 
 
-def _judged(version: Item, alias: Item | None, artifacts: Storage) -> Verdict:
+def must_be_better(run: Item) -> bool:
+    """Whether a run was started by itself, or by hand from the same data and recipe: noise is no reason to change."""
+    return "trigger" in run and not run["trigger"]["changed"]
+
+
+def may_have_seen(run: Item, champion: Item | None) -> str:
+    """Why the champion may have trained on a run's test rows; empty where both split the same columns the same way."""
+    if champion is None:
+        return ""
+    ours, theirs = run["spec"]["split"], champion["spec"]["split"]
+    changed = [f"[split] {key}" for key, value in ours.items() if theirs.get(key) != value]
+    return f"The champion's rows were divided with another {' and '.join(changed)}" if changed else ""
+
+
+def _judged(run: Item, version: Item, alias: Item | None, registry: Registry, artifacts: Storage) -> Verdict:
+    serving = None if alias is None else registry.run(run["model"], alias["run"])
     work = Path(tempfile.mkdtemp(prefix="tidemill-"))
     try:
         artifacts.read_folder(version["bundle"], work / "challenger")
@@ -113,7 +128,8 @@ def _judged(version: Item, alias: Item | None, artifacts: Storage) -> Verdict:
         if alias is not None:
             champion = work / "champion"
             artifacts.read_folder(alias["bundle"], champion)
-        return judge(work / "challenger", champion)
+        better, seen = must_be_better(run), may_have_seen(run, serving)
+        return judge(work / "challenger", champion, better=better, seen=seen)
     except BadBundle as error:
         return Verdict(False, "INCOMPLETE_BUNDLE", f"{error.message} {error.remedy}")
     finally:

@@ -256,7 +256,7 @@ def _train(
         progress=progress,
         on_checkpoint=keep,
         stop=stop.is_set,
-        run={"model": run["model"], "run": run["run"], "dataset": run["dataset"], "fingerprint": run["fingerprint"]},
+        run={name: run[name] for name in ("model", "run", "dataset", "fingerprint", "trigger") if name in run},
     )
 
 
@@ -288,6 +288,7 @@ def _version_fields(run: Item, bundle: Path, prefix: str, heart: Heart) -> Item:
         **({"monitor": run["monitor"]} if "monitor" in run else {}),
         "stages": heart.stages,
         "predict_ms": row_ms(bundle),
+        **({"trigger": run["trigger"]} if "trigger" in run else {}),
         "primary": {"name": metrics["primary"], **{key: primary[key] for key in ("value", "low", "high", "baseline")}},
     }
 

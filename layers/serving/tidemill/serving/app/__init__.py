@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse
 
+from tidemill.core import clients
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.core.version import VERSION
@@ -19,6 +22,7 @@ from tidemill.serving.app import (
     pages,
     predictions,
     problems,
+    retrains,
     runs,
     scorings,
     shapes,
@@ -26,7 +30,7 @@ from tidemill.serving.app import (
 )
 from tidemill.serving.app.access import ANYONE, may
 from tidemill.serving.app.entrance import Entrance
-from tidemill.serving.app.world import Door, Registry, Scorings, World
+from tidemill.serving.app.world import Door, Item, Registry, Scorings, World
 
 __all__ = ["build"]
 
@@ -39,9 +43,16 @@ _CODES = {401: "No or unknown key", 403: "Wrong role", 404: "Unknown", 422: "Wro
 
 
 def build(
-    registry: Registry, *, s3: Any, logs: Any, settings: Settings, scored: Scorings, door: Door | None = None
+    registry: Registry,
+    *,
+    s3: Any,
+    logs: Any,
+    settings: Settings,
+    scored: Scorings,
+    door: Door | None = None,
+    wake: Callable[[Item], None] | None = None,
 ) -> FastAPI:
-    """The app over registry and scorings, boto3 clients for S3 and CloudWatch Logs, and the names of the buckets."""
+    """The app over registry and scorings, boto3 clients for S3 and CloudWatch Logs, and the names of the stack."""
     world = World(
         registry,
         data=Storage(settings.data_bucket, s3),
@@ -49,6 +60,7 @@ def build(
         logs=logs,
         door=door or _predict_function,
         scorings=scored,
+        wake=wake or partial(_send, settings.retrain_queue_url),
     )
     app = _Api(
         title="Tidemill",
@@ -62,7 +74,7 @@ def build(
         responses={code: {"model": shapes.Problem, "description": text} for code, text in _CODES.items()},
     )
     _add_health(app)
-    for part in (uploads, backbones, models, aliases, runs, scorings, predictions, monitored):
+    for part in (uploads, backbones, models, aliases, runs, scorings, retrains, predictions, monitored):
         app.include_router(part.routes(world))
     app.include_router(pages.routes(app))
     problems.install(app)
@@ -98,3 +110,8 @@ def _predict_function(event: Mapping[str, Any]) -> Mapping[str, Any]:
     from tidemill.serving import door
 
     return door.handle(event)
+
+
+def _send(queue_url: str, message: Item) -> None:
+    """Put a message on Retrain's queue; the client is made with the first."""
+    clients.client("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))

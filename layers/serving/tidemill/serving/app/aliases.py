@@ -13,6 +13,7 @@ from tidemill.serving.app import shapes
 from tidemill.serving.app.access import OPERATE, PREDICT, caller
 from tidemill.serving.app.parameters import At, ModelName
 from tidemill.serving.app.plain import plain, public
+from tidemill.serving.app.retrains import set_clocks
 from tidemill.serving.app.world import Item, World
 
 _INNER = ("challenger", "left", "moved")  # shown elsewhere, or nobody's business
@@ -28,12 +29,14 @@ def routes(world: World) -> APIRouter:
         """Put a version in service by hand. Pinned (the default), no upload moves it; `pin: false` lifts the pin."""
         registry.model(name)
         moved = registry.promote(name, body.version, by=caller(request), why=body.why, pin=body.pin)
+        set_clocks(world, name)
         return JSONResponse(shown(moved))
 
     @router.post("/models/{model}/rollback", response_model=shapes.Alias, openapi_extra=OPERATE)
     def rollback(name: ModelName, body: shapes.RollbackRequest, request: Request) -> JSONResponse:
         """Put the version that served before back in service. With `from`, repeating the call changes nothing."""
         moved = registry.rollback(name, by=caller(request), why=body.why, leaving=body.leaving)
+        set_clocks(world, name)
         return JSONResponse(shown(moved))
 
     _add_canary(router, world)

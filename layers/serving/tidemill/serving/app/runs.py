@@ -55,9 +55,9 @@ def shown(run: Item) -> dict[str, Any]:
 
 
 def of_upload(run: Item, upload: str) -> bool:
-    """Whether a run came from this upload: its key is uploads/{model}/{upload}/{filename}."""
+    """Whether a run came from this upload: its key is uploads/{model}/[retrain/]{upload}/{filename}."""
     parts = str((run.get("upload") or {}).get("key", "")).split("/")
-    return len(parts) > 3 and parts[2] == upload
+    return upload in parts[2:-1]
 
 
 def _page(world: World, run: Item, since: int) -> dict[str, Any]:

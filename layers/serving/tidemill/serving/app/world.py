@@ -16,6 +16,7 @@ class Registry(Protocol):
     """The part of core.registry.Registry that the API uses."""
 
     table: Any  # a core.table.Table, for what has a module of its own
+    journal: Any
 
     def models(self) -> list[Item]: ...
     def model(self, model: str) -> Item: ...
@@ -49,3 +50,4 @@ class World:
     logs: Any  # a boto3 CloudWatch Logs client
     door: Door  # the Predict function's own code
     scorings: Scorings
+    wake: Callable[[Item], None]  # sends one message to Retrain

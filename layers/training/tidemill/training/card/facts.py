@@ -50,6 +50,7 @@ def facts(
             "task": task,
             "labels": schema.get("labels", []),
             "created": run.get("created"),
+            "trigger": run.get("trigger"),
             "headline": headline.headline(schema, metrics),
             "warnings": verdict.warnings(schema, profile, metrics),
             "data": {

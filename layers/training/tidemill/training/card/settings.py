@@ -61,6 +61,11 @@ MEANING = {
     "monitor.sample": "share of the requests whose rows and scores are kept",
     "monitor.rows": "rows that are kept of a request",
     "monitor.private": "columns whose values are never kept of requests",
+    "schedule.retrain": "when the model is trained again (empty: by no clock)",
+    "schedule.monitor": "when requests are compared with the training data (empty: by no clock)",
+    "schedule.on_drift": "drift starts a new training",
+    "schedule.min_new_labels": "rows labelled by feedback that start a new training (0: they start none)",
+    "schedule.paused": "nothing starts by itself",
 }
 
 
