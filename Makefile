@@ -8,7 +8,7 @@ LAYERS := layers/core layers/tables layers/pictures layers/serving layers/web la
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down examples test lint bench bench-tables bench-search bench-texts bench-images bench-training sizes locks clean
+.PHONY: help install demo up down examples test test-mill lint bench bench-tables bench-search bench-texts bench-images bench-training sizes locks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ examples: install ## Fetch the tables of the worked examples in tests/examples f
 
 test: install ## Run the tests (on a local stack of their own)
 	$(BIN)/python -m pytest -q -m "not slow" -n 3 --dist loadscope --no-loadscope-reorder
+
+test-mill: install ## Run the long stories of a mill that keeps turning (the better part of an hour)
+	$(BIN)/python -m pytest -q -s -m slow tests/mill
 
 lint: install ## Style, types, the expanded template
 	$(BIN)/ruff check .

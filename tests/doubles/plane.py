@@ -201,11 +201,14 @@ class Plane:
     logs: MemoryLogs = field(default_factory=MemoryLogs)
     events: list[Mapping[str, Any]] = field(default_factory=list)
     answer: Item = field(default_factory=dict)
+    batch: Any = None
 
     def __post_init__(self) -> None:
         self.keys = {role: self._key(role) for role in ("predict", "operate")}
         settings = Settings(data_bucket=DATA, artifacts_bucket=ARTIFACTS, table="table")
-        self.app: FastAPI = build(self.registry, s3=self.s3, logs=self.logs, settings=settings, door=self._door)
+        self.app: FastAPI = build(
+            self.registry, s3=self.s3, logs=self.logs, settings=settings, door=self._door, batch=self.batch
+        )
 
     def _key(self, role: str) -> str:
         key = new_key(role, f"test {role}")

@@ -9,7 +9,15 @@ from tidemill.core import clients
 from tidemill.core.errors import Unavailable
 
 SOURCE = "tidemill"
-Name = Literal["DatasetReady", "DatasetRejected", "VersionRegistered", "ModelPromoted", "ModelRefused", "RunFailed"]
+Name = Literal[
+    "DatasetReady",
+    "DatasetRejected",
+    "VersionRegistered",
+    "ModelPromoted",
+    "ModelRefused",
+    "RunFailed",
+    "RunInterrupted",
+]
 
 
 class Bus:

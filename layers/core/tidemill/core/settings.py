@@ -26,6 +26,10 @@ class Settings:
     queue_url: str = ""
     job_queue: str = ""
     job_definition: str = ""
+    on_demand_queue: str = ""
+    preprocess_queue_url: str = ""
+    train_queue_url: str = ""
+    promote_queue_url: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -41,4 +45,8 @@ class Settings:
             queue_url=environment.get("TIDEMILL_QUEUE_URL", ""),
             job_queue=environment.get("TIDEMILL_JOB_QUEUE", ""),
             job_definition=environment.get("TIDEMILL_JOB_DEFINITION", ""),
+            on_demand_queue=environment.get("TIDEMILL_ON_DEMAND_QUEUE", ""),
+            preprocess_queue_url=environment.get("TIDEMILL_PREPROCESS_QUEUE_URL", ""),
+            train_queue_url=environment.get("TIDEMILL_TRAIN_QUEUE_URL", ""),
+            promote_queue_url=environment.get("TIDEMILL_PROMOTE_QUEUE_URL", ""),
         )

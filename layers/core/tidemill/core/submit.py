@@ -26,12 +26,17 @@ def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Sett
     return run
 
 
+def queue_of(run: Item, settings: Settings) -> str:
+    """Spot machines first; a run whose job was interrupted twice goes on where nobody takes machines away."""
+    return settings.on_demand_queue if run.get("retries") and settings.on_demand_queue else settings.job_queue
+
+
 def _submit(run: Item, registry: Registry, settings: Settings, client: Any) -> Item:
     model, run_id = run["model"], run["run"]
     client = client if client is not None else clients.client("batch")
     job = client.submit_job(
         jobName=f"{model}-{run_id}",
-        jobQueue=settings.job_queue,
+        jobQueue=queue_of(run, settings),
         jobDefinition=settings.job_definition,
         parameters={"model": model, "run": run_id},
         containerOverrides={

@@ -26,14 +26,17 @@ _ABOUT = (
 _CODES = {401: "No or unknown key", 403: "Wrong role", 404: "Unknown", 422: "Wrong field", 500: "Our fault"}
 
 
-def build(registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: Door | None = None) -> FastAPI:
-    """The app over a registry, boto3 clients for S3 and CloudWatch Logs, and the names of the buckets."""
+def build(
+    registry: Registry, *, s3: Any, logs: Any, settings: Settings, door: Door | None = None, batch: Any = None
+) -> FastAPI:
+    """The app over a registry, boto3 clients for S3, CloudWatch Logs and Batch, and the names of the buckets."""
     world = World(
         registry,
         data=Storage(settings.data_bucket, s3),
         artifacts=Storage(settings.artifacts_bucket, s3),
         logs=logs,
         door=door or _predict_function,
+        batch=batch,
     )
     app = _Api(
         title="Tidemill",

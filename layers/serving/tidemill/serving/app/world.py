@@ -36,3 +36,4 @@ class World:
     artifacts: Storage  # the bucket of bundles and datasets
     logs: Any  # a boto3 CloudWatch Logs client
     door: Door  # the Predict function's own code
+    batch: Any = None  # a boto3 Batch client; None: nothing can be said of why a job waits
