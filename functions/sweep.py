@@ -24,6 +24,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     def work(body: str) -> None:
         sweep = Sweep(registry, uploads, artifacts, settings, clients.client("sqs"), clients.client("batch"))
-        logger.info("sweep", did=dict(sweep.run()))
+        counts = sweep.run()
+        logger.info("sweep", did=sweep.did, counts=dict(counts))
 
     return take(event, settings.queue_url, work)

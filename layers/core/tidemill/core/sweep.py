@@ -7,14 +7,13 @@ come to an end by itself is given one. Everything here may be done twice, and be
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-
-from aws_lambda_powertools import Logger
 
 from tidemill.core import jobs
 from tidemill.core.clock import now
@@ -29,7 +28,7 @@ from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of
 
-logger = Logger()
+log = logging.getLogger("tidemill.sweep")  # not Powertools: the command line sweeps too, and its stdout is a document
 Step = tuple[str, Callable[[], str | None]]  # what it is about, and what does it: the name of what was done
 AWAKE = timedelta(hours=1)  # without a sweep for so long, the mill stood still, and no deadline ran
 LATE = {
@@ -53,6 +52,7 @@ class Sweep:
     batch: Any
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     hurry: bool = False  # nothing else is at work: after the local stack was killed
+    did: list[str] = field(default_factory=list)
 
     def run(self) -> Counter[str]:
         """Do what has to be done; how often each thing was. Raises Unavailable at the end where something failed."""
@@ -63,9 +63,9 @@ class Sweep:
             try:
                 if name := step():
                     done[name] += 1
-                    logger.info("swept", extra={"about": about, "did": name})
+                    self.did.append(f"{about}: {name}")
             except Exception:  # one broken run must not keep the others from their end
-                logger.exception("A step of the sweep failed; the next sweep tries again.", extra={"about": about})
+                log.exception("A step of the sweep failed for %s; the next sweep tries again.", about)
                 failed.append(about)
         if failed:
             raise Unavailable(f"The sweep failed for {', '.join(failed[:5])}.", remedy="Read the log of Sweep.")
