@@ -193,18 +193,6 @@ def test_forty_killed_trainings_end_as_forty_equal_versions(mill: Mill) -> None:
     print(f"{len(stories)} trainings of {took_s:.1f} s, {len(lost)} kills; most work lost {max(lost):.1f} s")
 
 
-def test_a_long_training_killed_twice_loses_less_than_a_minute_each_time(mill: Mill) -> None:
-    """Long enough that what is saved on the way counts: without it 70 seconds would be lost."""
-    story, seen = Story("kills-long"), set[int]()
-    run = mill.start(story.model, 4000)
-    assert mill.kill(story, run, "SIGKILL", 70, seen)
-    assert mill.kill(story, run, "SIGTERM", 70, seen)
-    mill.wait(story, run)
-    print(told(story))
-    assert story.run["state"] == "READY" and len(mill.registry.versions(story.model)) == 1
-    assert all(kill[3] <= LOST_S for kill in story.kills), story
-
-
 def told(story: Story) -> str:
     line = "{} after {:5.1f} s in {:<10} lost {:4.1f} s"
     kills = "; ".join(line.format(*kill) for kill in story.kills)
