@@ -43,6 +43,9 @@ test: install ## Run the tests (on a local stack of their own)
 test-mill: install ## Run the long stories: kills, floods, seasons (an hour or more)
 	$(BIN)/python -m pytest -q -m slow -s
 
+test-mill: install ## Run the long stories of a mill that keeps turning (the better part of an hour)
+	$(BIN)/python -m pytest -q -s -m slow tests/mill
+
 lint: install ## Style, types, the expanded template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

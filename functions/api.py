@@ -24,6 +24,7 @@ _APP = build(
     s3=_S3,
     logs=clients.client("logs"),
     settings=_SETTINGS,
+    batch=clients.client("batch"),
 )
 _ANSWER = Mangum(_APP, lifespan="off")
 

@@ -13,7 +13,7 @@ from tidemill.cloud import expand, lint, rules
 from tidemill.cloud.expand import settle
 
 Template = dict[str, Any]
-FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Score", "Retrain", "Api", "Monitor"}
+FUNCTIONS = {"Preprocess", "Train", "Promote", "Predict", "Score", "Retrain", "Api", "Monitor", "Sweep"}
 FLAWED = Path(__file__).parent / "data" / "flawed-template.yaml"
 NOT_ON_A_LAPTOP = {"a_bucket_speaks_tls_only"}  # the local stack speaks plain HTTP on loopback
 
@@ -76,7 +76,9 @@ def test_the_expansion_is_about_every_function_queue_and_layer(aws: Template) ->
     assert of["Lambda::Function"] == FUNCTIONS
     assert of["IAM::Role"] == {f"{name}Role" for name in FUNCTIONS} | {"JobRole", "ScoringJobRole", "SchedulerRole"}
     read = {function: queue for _, _, function, queue in rules.reading.mappings(aws)}
-    assert read == {name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor", "Score", "Retrain")}
+    assert read == {
+        name: f"{name}Queue" for name in ("Preprocess", "Train", "Promote", "Monitor", "Score", "Retrain", "Sweep")
+    }
     assert of["SQS::Queue"] == set(read.values()) | {f"{name}DeadLetters" for name in read}
 
 

@@ -60,6 +60,7 @@ def test_what_a_budget_lets_through_cannot_cost_more_than_it(budget: float, rows
         return
     assert bounds is not None
     most = bounds["attempts"] * TABLE.job(bounds["timeout_s"], spot=False)
+    assert most == pytest.approx(bounds["reserved_usd"])
     assert most <= budget * (1 + 1e-9)
     assert bounds["timeout_s"] >= costs.LEAST_TIMEOUT_S
     assert 1 <= bounds["attempts"] <= costs.MOST_ATTEMPTS
@@ -76,7 +77,22 @@ def test_without_a_budget_the_job_definition_decides() -> None:
 
 
 def test_a_generous_budget_leaves_every_attempt() -> None:
-    assert within(1000, estimate(run_of(), [], TABLE), TABLE) == {"attempts": 5, "timeout_s": int(costs.LONGEST_S)}
+    bounds = within(1000, estimate(run_of(), [], TABLE), TABLE)
+    assert bounds is not None
+    assert (bounds["attempts"], bounds["timeout_s"]) == (costs.MOST_ATTEMPTS, int(costs.LONGEST_S))
+
+
+@given(budget=st.floats(0.1, 50), rows=st.integers(50, 1_000_000))
+def test_all_jobs_of_an_interrupted_run_together_stay_in_its_budget(budget: float, rows: int) -> None:
+    estimated, reserved = estimate(run_of(rows), [], TABLE), 0.0
+    for _ in range(costs.MOST_JOBS):
+        try:
+            bounds = within(budget, estimated, TABLE, reserved)
+        except OverBudget:
+            break
+        assert bounds is not None and bounds["reserved_usd"] > reserved
+        reserved = bounds["reserved_usd"]
+    assert reserved <= budget * (1 + 1e-9)
 
 
 def test_the_rules_of_a_bounded_job_are_those_of_the_job_definition() -> None:

@@ -273,13 +273,20 @@ class Plane:
     events: list[Mapping[str, Any]] = field(default_factory=list)
     answer: Item = field(default_factory=dict)
     woken: list[Item] = field(default_factory=list)  # messages to Retrain
+    batch: Any = None
 
     def __post_init__(self) -> None:
         self.keys = {role: self._key(role) for role in ("predict", "operate")}
         settings = Settings(data_bucket=DATA, artifacts_bucket=ARTIFACTS, table="table")
         clients = {"s3": self.s3, "logs": self.logs}
         self.app: FastAPI = build(
-            self.registry, scored=self.scorings, **clients, settings=settings, door=self._door, wake=self.woken.append
+            self.registry,
+            scored=self.scorings,
+            **clients,
+            settings=settings,
+            door=self._door,
+            wake=self.woken.append,
+            batch=self.batch,
         )
 
     def _key(self, role: str) -> str:

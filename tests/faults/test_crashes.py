@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.faults.world import Crash, World, connected
+from tests.faults.world import Crash, World
 
 from tidemill.core import manifest
-from tidemill.core.registry import Registry
-from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of, uploads_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -32,53 +28,6 @@ def table(rows: int = 240, seed: int = 0) -> bytes:
         bought = age + hours + (20 if job == "cook" else 0) + draw.gauss(0, 8) > 85
         lines.append(f"{age},{hours},{job},{'yes' if bought else 'no'}")
     return "\n".join(lines).encode()
-
-
-@pytest.fixture(scope="module")
-def quick_fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """The real fit_bundle, done once per dataset and copied afterwards: crashes happen around it, not in it."""
-    from tidemill.training import fit
-
-    kept: dict[str, Path] = {}
-    really = fit.fit_bundle
-
-    def fit_bundle(dataset: Path, spec: Any, out: Path, *, run: dict[str, Any], **more: Any) -> Any:
-        if run["dataset"] not in kept:
-            kept[run["dataset"]] = tmp_path_factory.mktemp("bundle") / "bundle"
-            really(dataset, spec, kept[run["dataset"]], run=run, **more)
-        shutil.copytree(kept[run["dataset"]], out, dirs_exist_ok=True)
-        (out / manifest.NAME).unlink()
-        manifest.write(out, "bundle", **run)
-
-    return fit_bundle
-
-
-@pytest.fixture
-def world(
-    stack: Any, registry: Registry, artifacts: Storage, settings: Any, monkeypatch: pytest.MonkeyPatch, quick_fit: Any
-) -> Iterator[World]:
-    """A world whose uploads lie in a bucket that wakes nobody but the test."""
-    from tidemill.training import fit, job
-
-    s3 = stack.client("s3")
-    bucket = "quiet-uploads"
-    if bucket not in [item["Name"] for item in s3.list_buckets()["Buckets"]]:
-        s3.create_bucket(Bucket=bucket)
-    made = World(registry, Storage(bucket, s3), artifacts)
-    environment = {
-        **stack.credentials,
-        "TIDEMILL_DATA_BUCKET": bucket,
-        "TIDEMILL_ARTIFACTS_BUCKET": settings.artifacts_bucket,
-        "TIDEMILL_TABLE": settings.table,
-        "TIDEMILL_BUS": settings.bus,
-        "TIDEMILL_QUEUE_URL": "http://queue.invalid/1/q",
-        "TIDEMILL_JOB_QUEUE": settings.job_queue,
-        "TIDEMILL_JOB_DEFINITION": settings.job_definition,
-    }
-    monkeypatch.setattr(fit, "fit_bundle", quick_fit)
-    monkeypatch.setattr(job, "REPORT_EVERY_S", 1e9)  # so that a job makes the same calls each time
-    with connected(made, environment, monkeypatch.setenv):
-        yield made
 
 
 def start(world: World, model: str, seed: int = 0, at: str = "2026-01-01T00:00:00.000Z") -> dict[str, Any]:
@@ -113,7 +62,7 @@ def handle(message: dict[str, Any]) -> None:
 
 def waiting(world: World) -> list[dict[str, Any]]:
     """What the handled messages caused: events to their queues, jobs to Batch, each taken once from the world."""
-    routes = {"DatasetReady": "train", "VersionRegistered": "promote"}
+    routes = {"DatasetReady": "train", "RunInterrupted": "train", "VersionRegistered": "promote"}
     found = [
         {"stage": routes[event["detail-type"]], "body": json.dumps(event)}
         for event in world.events

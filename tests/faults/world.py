@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,8 @@ class World:
     artifacts: Storage
     events: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[dict[str, str]] = field(default_factory=list)
+    messages: list[dict[str, str]] = field(default_factory=list)  # sent to queues by name, by the sweep
+    batch: dict[str, dict[str, Any]] = field(default_factory=dict)  # what Batch knows of each job
     calls: Calls = field(default_factory=Calls)
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -65,7 +68,23 @@ class World:
         if operation == "SubmitJob":
             job = f"job-{uuid.uuid4().hex[:8]}"
             self.jobs.append({"job": job, **request["parameters"]})
+            about = {"jobId": job, "jobName": request["jobName"], "jobQueue": request["jobQueue"]}
+            made = {"createdAt": int(time.time() * 1000), "parameters": request["parameters"]}
+            self.batch[job] = {**about, **made, "status": "RUNNABLE"}
             return {"jobId": job, "jobName": request["jobName"]}
+        if operation == "DescribeJobs":
+            return {"jobs": [self.batch[name] for name in request["jobs"] if name in self.batch]}
+        if operation == "ListJobs":
+            wanted = (request["jobQueue"], request["jobStatus"])
+            found = [job for job in self.batch.values() if (job["jobQueue"], job["status"]) == wanted]
+            return {"jobSummaryList": found}
+        if operation == "TerminateJob":
+            ended = {"status": "FAILED", "statusReason": request["reason"], "isTerminated": True}
+            self.batch[request["jobId"]].update(ended)
+            return {}
+        if operation == "SendMessage":
+            self.messages.append({"stage": request["QueueUrl"].rpartition("/")[2], "body": request["MessageBody"]})
+            return {"MessageId": "1", "MD5OfMessageBody": ""}
         if operation == "ChangeMessageVisibility":
             return {}
         return None

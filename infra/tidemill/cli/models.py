@@ -53,6 +53,7 @@ def runs(session: Session, name: str, everything: bool) -> None:
     api = session.api()
     if _RUN.fullmatch(name):
         found = find_run(api, name)
+        found = api.get(f"/models/{found['model']}/runs/{name}")
         found = {**found, "search": search_of(api, found)}
         show_run(session, found)
         show_search(session.screen, found["search"], everything=everything)
@@ -80,6 +81,11 @@ def show_run(session: Session, run: Item) -> None:
     if run["state"] not in TERMINAL and (progress := run.get("progress")):
         count = f" {progress.get('step') or 0}/{progress['steps']}" if progress.get("steps") else ""
         screen.say(f"Now: {progress.get('stage')}{count} {progress.get('message') or ''}".rstrip())
+    if wait := run.get("wait"):
+        screen.say(f"Waiting: {wait.get('message')}", "yellow")
+    if run.get("retries"):
+        again = run.get("interrupted") or {}
+        screen.say(f"Begun again {run['retries']} times, last because: {again.get('why')}")
     if reason := run.get("reason"):
         show_reason(screen, reason)
     show_rows(screen, run)

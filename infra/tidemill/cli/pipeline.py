@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tidemill.cli.session import Session
 from tidemill.cli.stack import module
 
-FUNCTIONS = ("Preprocess", "Train", "Promote", "Predict", "Score", "Retrain", "Api", "Monitor")
+FUNCTIONS = ("Preprocess", "Train", "Promote", "Predict", "Score", "Retrain", "Api", "Monitor", "Sweep")
 FAULTS_SINCE_S = 900
 _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 PORT = 4566
+WAITING = ("SUBMITTED", "RUNNING")  # states whose job may wait for a machine
 
 
 @click.command()
@@ -104,11 +105,25 @@ def status(session: Session) -> None:
         session.screen.document({"url": url, "answers": False})
         raise click.exceptions.Exit(UNREACHABLE)
     found = session.api("predict").get("/models")["models"]
+    waits = _waits(session, found)
     session.screen.say(f"{url} answers (version {health.get('version')}).", "green")
-    rows = [(item["model"], item.get("champion") or "-", item.get("state") or "-") for item in found]
+    rows = [
+        (item["model"], item.get("champion") or "-", item.get("state") or "-", waits.get(item["model"], ""))
+        for item in found
+    ]
     if rows:
-        session.screen.table(["model", "in service", "last run"], rows)
-    session.screen.document({"url": url, "answers": True, "health": health, "models": found})
+        session.screen.table(["model", "in service", "last run", "waits because"], rows)
+    session.screen.document({"url": url, "answers": True, "health": health, "models": found, "waits": waits})
+
+
+def _waits(session: Session, models: list[dict[str, Any]]) -> dict[str, str]:
+    """By model: why its last run waits for a machine."""
+    found = {}
+    for item in models:
+        if item.get("state") in WAITING:
+            run = session.api().get(f"/models/{item['model']}/runs/{item['last_run']}")
+            found[item["model"]] = str((run.get("wait") or {}).get("message") or "")
+    return {model: why for model, why in found.items() if why}
 
 
 def module(name: str) -> Any:

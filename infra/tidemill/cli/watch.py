@@ -78,6 +78,8 @@ def _progress(run: Item | None, waited_s: float) -> Progress:
             int(now.get("steps") or 0),
             str(now.get("message") or ""),
         )
+    if run and (wait := run.get("wait")):
+        return Progress(state, 0, 0, str(wait.get("message") or ""))
     hint = "; this is longer than usual, see `tidemill doctor`" if waited_s > UNUSUAL_S and state in _QUICK else ""
     return Progress(state or "UPLOADED", 0, 0, _WAITING.get(state, "") + hint)
 

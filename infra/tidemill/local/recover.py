@@ -1,19 +1,18 @@
-"""After the local stack was killed: make its registry again from S3 and put unfinished work back on the queues."""
+"""After the local stack was killed: make its registry again from S3, and let a sweep put unfinished work back."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.rebuild import rebuild
 from tidemill.core.registry import Item, Registry
 from tidemill.core.scorings import LIVE, Scorings
+from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
+from tidemill.core.sweep import Sweep
 from tidemill.core.uploads import Upload, notification_of
 from tidemill.local.stack import Stack, settled
-
-ALIVE = {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
 
 
 def recover(stack: Stack, report: Report = silent) -> dict[str, int]:
@@ -24,47 +23,25 @@ def recover(stack: Stack, report: Report = silent) -> dict[str, int]:
     s3, outputs = stack.client("s3"), stack.outputs
     artifacts = Storage(outputs["ArtifactsBucketName"], s3)
     uploads = Storage(outputs["DataBucketName"], s3)
-    registry = Registry(outputs["TableName"], None, stack.resource("dynamodb"))
+    resource = stack.resource("dynamodb")
     report(Progress("recovering", message="rebuilding the registry from S3"))
-    counts, unfinished = rebuild(registry, artifacts)
+    counts, unfinished = rebuild(Registry(outputs["TableName"], None, resource), artifacts)
+    registry = Registry(outputs["TableName"], artifacts, resource)
     sqs = stack.client("sqs")
-    for run in unfinished:
-        _put_back(run, registry, stack, sqs)
     scorings = _live_scorings(registry)
     for scoring in scorings:
         body = notification_of(Upload(**scoring["request"]))
         sqs.send_message(QueueUrl=outputs["ScoreQueueUrl"], MessageBody=body)
-    lost = _lost_uploads(registry, uploads)
-    for upload in lost:
-        sqs.send_message(QueueUrl=outputs["PreprocessQueueUrl"], MessageBody=notification_of(upload))
+    Sweep(registry, uploads, artifacts, settings_of(stack), sqs, stack.client("batch"), hurry=True).run()
     for item in registry.models():  # a killed stack forgets its schedules
         if item["champion"]:
             body = json.dumps({"wake": "clocks", "model": item["model"]})
             sqs.send_message(QueueUrl=outputs["RetrainQueueUrl"], MessageBody=body)
     settled(stack.state)
-    resumed = len(unfinished) + len(scorings) + len(lost)
+    known = sum(len(registry.runs(model["model"])) for model in registry.models())
+    resumed = len(unfinished) + len(scorings) + known - counts["run"]
     report(Progress("recovering", message=f"{sum(counts.values())} items restored, {resumed} runs go on"))
     return {**counts, "resumed": resumed}
-
-
-def _put_back(run: Item, registry: Registry, stack: Stack, sqs: Any) -> None:
-    """Give a run the message that moves it on from where it stands."""
-    outputs, names = stack.outputs, {"model": run["model"], "run": run["run"]}
-    if run["state"] == "RECEIVED":
-        body = notification_of(Upload(**run["upload"]))
-        sqs.send_message(QueueUrl=outputs["PreprocessQueueUrl"], MessageBody=body)
-        return
-    if run["state"] in ("SUBMITTED", "RUNNING"):
-        if _is_alive(stack, run.get("holder") or run.get("job")):
-            return  # the local Batch endpoint starts it again by itself
-        free = {name: value for name, value in run.items() if name not in ("holder", "attempt", "job")}
-        run = {**free, "state": "PREPARED"}
-        registry.restore("run", run)
-    kind, queue = (
-        ("DatasetReady", "TrainQueueUrl") if run["state"] == "PREPARED" else ("VersionRegistered", "PromoteQueueUrl")
-    )
-    body = json.dumps({"source": "tidemill", "detail-type": kind, "detail": names})
-    sqs.send_message(QueueUrl=outputs[queue], MessageBody=body)
 
 
 def _live_scorings(registry: Registry) -> list[Item]:
@@ -74,32 +51,16 @@ def _live_scorings(registry: Registry) -> list[Item]:
     return [item for item in found if item["state"] in LIVE]
 
 
-def _is_alive(stack: Stack, job: str | None) -> bool:
-    if not job:
-        return False
-    described = stack.client("batch").describe_jobs(jobs=[job])["jobs"]
-    return bool(described) and described[0]["status"] in ALIVE
-
-
-def _lost_uploads(registry: Registry, uploads: Storage) -> list[Upload]:
-    """Objects under uploads/ that no run knows, oldest first. Their arrival is the time S3 remembers."""
-    known = {
-        (run["upload"]["key"], run["upload"]["etag"])
-        for model in registry.models()
-        for run in registry.runs(model["model"])
-    }
-    found = [_upload_of(uploads.bucket, item) for item in uploads.keys("uploads/")]
-    new = [upload for upload in found if upload.is_data() and (upload.key, upload.etag) not in known]
-    return sorted(new, key=lambda upload: upload.order)
-
-
-def _upload_of(bucket: str, item: dict[str, Any]) -> Upload:
-    stamp = item["LastModified"]
-    return Upload(
-        bucket=bucket,
-        key=item["Key"],
-        size_bytes=item["Size"],
-        etag=item["ETag"].strip('"'),
-        sequencer=f"{int(stamp.timestamp() * 1000):016X}",
-        time=stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+def settings_of(stack: Stack) -> Settings:
+    """The names that Sweep works with, as the deployed template gives them."""
+    outputs = stack.outputs
+    return Settings(
+        data_bucket=outputs["DataBucketName"],
+        artifacts_bucket=outputs["ArtifactsBucketName"],
+        table=outputs["TableName"],
+        job_queue=f"{stack.name}-training",
+        on_demand_queue=f"{stack.name}-training-on-demand",
+        preprocess_queue_url=outputs["PreprocessQueueUrl"],
+        train_queue_url=outputs["TrainQueueUrl"],
+        promote_queue_url=outputs["PromoteQueueUrl"],
     )

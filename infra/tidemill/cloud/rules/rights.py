@@ -10,8 +10,8 @@ from tidemill.cloud.rules import reading
 from tidemill.cloud.rules.reading import as_list, of_type, target, text
 
 Wrong = Iterator[tuple[str, str]]
-# Actions that know no resource, and so must be allowed on "*". Nothing needs one at present.
-STAR_RESOURCES: frozenset[str] = frozenset()
+# Actions that know no resource, and so must be allowed on "*".
+STAR_RESOURCES = frozenset({"batch:DescribeJobs", "batch:ListJobs"})
 SECRET = re.compile(r"(?i)secret|password|passwd|token|api_?key|credential|private_?key")
 
 

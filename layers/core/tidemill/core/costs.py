@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.core.errors import TidemillError
+from tidemill.core.limits import limit
 from tidemill.core.prices import HOUR_S, Prices
 
 Item = Mapping[str, Any]
@@ -24,7 +25,8 @@ SECONDS_A_ROW = {"table": 0.02, "text": 0.05}
 SECONDS_A_PIXEL = 2.5e-4
 PIXELS = 96 * 96  # of a picture, where its size is not known
 LONGEST_S = 4 * HOUR_S  # an attempt, in infra/batch.yaml
-MOST_ATTEMPTS = 5  # in infra/batch.yaml
+MOST_ATTEMPTS = 2  # of a job, in infra/batch.yaml
+MOST_JOBS = 1 + limit("retries")  # of a run
 LEAST_TIMEOUT_S = 60  # Batch takes no shorter limit
 SPARE = 1.5  # an attempt may take so many times its estimate
 PREDICT_MEMORY_MB = 1769  # of the Predict function, in template.yaml
@@ -53,28 +55,31 @@ def estimate(run: Item, earlier: Sequence[Item], prices: Prices) -> dict[str, An
     }
 
 
-def within(budget_usd: float | None, estimated: Item, prices: Prices) -> dict[str, int] | None:
-    """How long an attempt may take and how often it is tried, so that the job stays in the budget; None: no budget.
+def within(budget_usd: float | None, estimated: Item, prices: Prices, reserved_usd: float = 0.0) -> Item | None:
+    """How long an attempt may take and how often it is tried, so that the run stays in the budget; None: no budget.
 
-    Raises OverBudget when the estimate is beyond it. Counted is the dearest machine, On-Demand.
+    Counted is the dearest machine, On-Demand. `reserved_usd` is what jobs of the run before this one could have spent;
+    with this one's it becomes the result's. Raises OverBudget when what is left is less than the estimate.
     """
     if budget_usd is None:
         return None
-    seconds, hour = float(estimated["seconds"]), prices.dearest_hour
-    start_s = prices.of("training.start_s")
-    affordable_s = budget_usd / hour * HOUR_S
-    most = prices.job(seconds, spot=False)
-    if most > budget_usd or affordable_s - start_s < LEAST_TIMEOUT_S:
+    seconds, start_s = float(estimated["seconds"]), prices.of("training.start_s")
+    most, left_usd = prices.job(seconds, spot=False), budget_usd - reserved_usd
+    affordable_s = left_usd / prices.dearest_hour * HOUR_S
+    if most > left_usd or affordable_s - start_s < LEAST_TIMEOUT_S:
+        left = f", of which interrupted jobs may have spent {reserved_usd:.2f}" if reserved_usd else ""
         raise OverBudget(
             f"The run would cost up to {most:.2f} {prices.currency} ({seconds:,.0f} s on the dearest machine, "
-            f"prices of {prices.date}); [budget] max_usd is {budget_usd:g}.",
+            f"prices of {prices.date}); [budget] max_usd is {budget_usd:g}{left}.",
             remedy="Raise the budget, send fewer rows, or search less: [search] configurations = 1.",
             estimate_usd=_cents(most),
             max_usd=budget_usd,
         )
-    attempts = min(MOST_ATTEMPTS, max(1, int(affordable_s / (SPARE * seconds + start_s))))
-    timeout_s = int(min(LONGEST_S, affordable_s / attempts - start_s))
-    return {"attempts": attempts, "timeout_s": max(LEAST_TIMEOUT_S, timeout_s)}
+    tries = min(MOST_ATTEMPTS * MOST_JOBS, max(1, int(affordable_s / (SPARE * seconds + start_s))))
+    timeout_s = max(LEAST_TIMEOUT_S, int(min(LONGEST_S, affordable_s / tries - start_s)))
+    attempts = min(MOST_ATTEMPTS, tries)
+    reserved = reserved_usd + attempts * prices.job(timeout_s, spot=False)
+    return {"attempts": attempts, "timeout_s": timeout_s, "reserved_usd": reserved}
 
 
 def spent(run: Item, prices: Prices) -> dict[str, Any] | None:

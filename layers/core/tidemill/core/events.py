@@ -20,6 +20,7 @@ Name = Literal[
     "HealthBroken",
     "CanaryEnded",
     "RunFailed",
+    "RunInterrupted",
     "DriftDetected",
     "ScoringFinished",
     "ScoringRejected",

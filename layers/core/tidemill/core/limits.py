@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+HOUR, DAY = 3_600, 86_400
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,22 @@ LIMITS: dict[str, Limit] = {
     "labelled_rows": Limit(200_000, "rows", "of requests with a label, learned from again; they are held at once"),
     "traffic_files": Limit(20_000, "files", "of the request log, searched for labelled rows within a minute or two"),
     "quarantine_text": Limit(2_000, "characters", "enough of a bad row to recognise it"),
+    "retries": Limit(3, "jobs", "a run that was interrupted oftener has another fault than its machines"),
+    "sweep_upload": Limit(120, "seconds", "S3 tells of an upload within seconds; after this its event counts as lost"),
+    "sweep_overlap": Limit(2 * DAY, "seconds", "an upload in parts shows up with the time it began, at most this ago"),
+    "sweep_job": Limit(300, "seconds", "a job that ends, or a run that is just recorded, needs a moment for it"),
+    "again_received": Limit(1_000, "seconds", "reading takes a function at most 900; then its message is sent again"),
+    "again_prepared": Limit(300, "seconds", "submitting takes a second; five minutes allow for a queue of them"),
+    "again_submitted": Limit(120, "seconds", "then Batch is asked what became of the job"),
+    "again_running": Limit(120, "seconds", "a job reports every 10; one that does not is looked after by then"),
+    "again_ready": Limit(400, "seconds", "judging takes a function at most 300"),
+    "late_received": Limit(6 * HOUR, "seconds", "21 tries to read a file that cannot be read"),
+    "late_prepared": Limit(DAY, "seconds", "a day for Batch to take jobs again"),
+    "late_submitted": Limit(30 * HOUR, "seconds", "Batch itself gives up a job without a machine after 24 hours"),
+    "late_running": Limit(
+        2 * DAY, "seconds", "four hours an attempt, two attempts a job, four jobs, and waits between"
+    ),
+    "late_ready": Limit(6 * HOUR, "seconds", "54 tries to judge a version that cannot be judged"),
     "reason_text": Limit(200, "characters", "enough of a bad value to recognise it"),
 }
 

@@ -64,10 +64,11 @@ class Registry(Aliases):
         text = f"Run {run} is {current['state']}; it cannot become {state}."
         raise Conflict(text, remedy="Look at the run.", state=current["state"])
 
-    def name_job(self, model: str, run: str, job: str) -> None:
-        """Remember the job of a run that a job has already taken on, unless one is remembered."""
+    def name_job(self, model: str, run: str, job: str, estimate: Item) -> None:
+        """Remember the job of a run that a job has already taken on, and its cost, unless one is remembered."""
+        set_it, values = "SET job = :job, estimate = :estimate", {":job": job, ":estimate": estimate}
         condition = "attribute_exists(pk) AND attribute_not_exists(job)"
-        self.table.update(f"MODEL#{model}", f"RUN#{run}", "SET job = :job", {":job": job}, condition=condition)
+        self.table.update(f"MODEL#{model}", f"RUN#{run}", set_it, values, condition=condition)
 
     def lease(self, model: str, run: str, holder: str, attempt: str, **fields: Any) -> Item | None:
         """Take a run for a job: a higher epoch each time. None when another job holds it or it has ended.

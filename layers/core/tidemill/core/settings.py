@@ -33,6 +33,10 @@ class Settings:
     monitor_queue: str = ""
     retrain_queue: str = ""
     retrain_queue_url: str = ""
+    on_demand_queue: str = ""
+    preprocess_queue_url: str = ""
+    train_queue_url: str = ""
+    promote_queue_url: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -55,4 +59,8 @@ class Settings:
             monitor_queue=environment.get("TIDEMILL_MONITOR_QUEUE_ARN", ""),
             retrain_queue=environment.get("TIDEMILL_RETRAIN_QUEUE_ARN", ""),
             retrain_queue_url=environment.get("TIDEMILL_RETRAIN_QUEUE_URL", ""),
+            on_demand_queue=environment.get("TIDEMILL_ON_DEMAND_QUEUE", ""),
+            preprocess_queue_url=environment.get("TIDEMILL_PREPROCESS_QUEUE_URL", ""),
+            train_queue_url=environment.get("TIDEMILL_TRAIN_QUEUE_URL", ""),
+            promote_queue_url=environment.get("TIDEMILL_PROMOTE_QUEUE_URL", ""),
         )

@@ -15,7 +15,7 @@ RETRY_RULES = (
     {"onStatusReason": "Host EC2*", "action": "RETRY"},
     {"onReason": "CannotPull*", "action": "RETRY"},
     {"onExitCode": "75", "action": "RETRY"},
-    {"onExitCode": "*", "onReason": "*", "action": "EXIT"},
+    {"onExitCode": "137", "action": "RETRY"},
     {"onStatusReason": "*", "action": "EXIT"},
 )
 
@@ -41,19 +41,27 @@ def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Sett
     return run
 
 
+def queue_of(run: Item, settings: Settings) -> str:
+    """Spot machines first; a run whose job was interrupted twice goes on where nobody takes machines away."""
+    return settings.on_demand_queue if run.get("retries") and settings.on_demand_queue else settings.job_queue
+
+
 def _tried(run: Item, registry: Registry, settings: Settings, client: Any) -> Item:
     """The run submitted, or rejected where it would cost more than it may."""
     table = prices.load()
     estimated = costs.estimate(run, registry.runs(run["model"]), table)
     try:
-        bounds = costs.within((run["spec"].get("budget") or {}).get("max_usd"), estimated, table)
+        reserved = float((run.get("estimate") or {}).get("reserved_usd", 0.0))  # by jobs that were interrupted
+        bounds = costs.within((run["spec"].get("budget") or {}).get("max_usd"), estimated, table, reserved)
     except costs.OverBudget as error:
         rejected = {"reason": error.reason(), "estimate": estimated}
         return registry.advance(run["model"], run["run"], "REJECTED", allowed=["PREPARED"], **rejected)
+    if bounds is not None:
+        estimated = {**estimated, "reserved_usd": round(bounds["reserved_usd"], 6)}
     return _submit(run, registry, settings, client, estimated, bounds)
 
 
-def _bounded(bounds: dict[str, int] | None) -> dict[str, Any]:
+def _bounded(bounds: Item | None) -> dict[str, Any]:
     """What SubmitJob is told of a budget."""
     if bounds is None:
         return {}
@@ -64,13 +72,13 @@ def _bounded(bounds: dict[str, int] | None) -> dict[str, Any]:
 
 
 def _submit(
-    run: Item, registry: Registry, settings: Settings, client: Any, estimated: Item, bounds: dict[str, int] | None
+    run: Item, registry: Registry, settings: Settings, client: Any, estimated: Item, bounds: Item | None
 ) -> Item:
     model, run_id = run["model"], run["run"]
     client = client if client is not None else clients.client("batch")
     job = client.submit_job(
         jobName=f"{model}-{run_id}",
-        jobQueue=settings.job_queue,
+        jobQueue=queue_of(run, settings),
         jobDefinition=settings.job_definition,
         parameters={"model": model, "run": run_id},
         containerOverrides={
@@ -82,5 +90,5 @@ def _submit(
     try:
         return registry.advance(model, run_id, "SUBMITTED", allowed=["PREPARED"], job=job, estimate=estimated)
     except Conflict:  # the job was quicker than this function, or another delivery was
-        registry.name_job(model, run_id, job)
+        registry.name_job(model, run_id, job, estimated)
         return registry.run(model, run_id)

@@ -22,6 +22,7 @@ class Upload:
     etag: str
     sequencer: str
     time: str  # ISO 8601, UTC
+    version: str = ""  # of the object, where the bucket keeps versions
 
     @property
     def model(self) -> str:
@@ -41,8 +42,13 @@ class Upload:
 
     @property
     def run(self) -> str:
-        """The run this upload starts. The same event, however often it comes, names the same run."""
-        identity = "\n".join([self.bucket, self.key, self.etag, self.sequencer])
+        """The run this upload starts. The same event, however often it comes, names the same run.
+
+        So does the bucket's own list of versions, which has no sequencers: an upload found by the sweep and its event
+        that comes late are one run.
+        """
+        which = [self.version] if self.version else [self.etag, self.sequencer]
+        identity = "\n".join([self.bucket, self.key, *which])
         return "r-" + hashlib.sha256(identity.encode()).hexdigest()[:12]
 
     @property
@@ -68,6 +74,11 @@ class Upload:
 def padded(sequencer: str) -> str:
     """A sequencer that compares as text: S3 asks for zeros on the right of the shorter one."""
     return sequencer.upper().ljust(SEQUENCER_LENGTH, "0")
+
+
+def version_of(name: str | None) -> str:
+    """An object's version; empty in a bucket that keeps none, which S3 calls null."""
+    return "" if name in (None, "null") else str(name)
 
 
 def uploads_of(body: str) -> list[Upload]:
@@ -97,6 +108,7 @@ def notification_of(upload: Upload) -> str:
                             "size": upload.size_bytes,
                             "eTag": upload.etag,
                             "sequencer": upload.sequencer,
+                            **({"versionId": upload.version} if upload.version else {}),
                         },
                     },
                 }
@@ -119,6 +131,7 @@ def _upload_of(record: dict[str, Any]) -> Upload | None:
             etag=str(s3["object"].get("eTag", "")).strip('"'),
             sequencer=str(s3["object"].get("sequencer", "")),
             time=str(record.get("eventTime", "")),
+            version=version_of(s3["object"].get("versionId")),
         )
     except (KeyError, TypeError, ValueError):
         return None

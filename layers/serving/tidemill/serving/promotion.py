@@ -9,20 +9,13 @@ from typing import Any
 
 from tidemill.core.aliases import live_challenger
 from tidemill.core.clock import now
+from tidemill.core.endings import Ending, ending_of
 from tidemill.core.errors import BadBundle, Conflict
 from tidemill.core.events import Bus
 from tidemill.core.registry import LIVE, TERMINAL, Item, Registry
+from tidemill.core.retries import JOB_STATES, is_its_job, may_retry, reopen, was_interrupted
 from tidemill.core.storage import Storage
 from tidemill.serving.gate import Verdict, judge
-
-# What a job's exit code means; training/job.py returns them.
-EXITS = {
-    64: ("TRAINING_DATA", "The data could not be trained on."),
-    70: ("TRAINING_BUG", "The training code failed."),
-    75: ("INTERRUPTED", "The job was interrupted more often than it may be retried."),
-    137: ("OUT_OF_MEMORY", "The job was killed, most likely because it ran out of memory."),
-    143: ("INTERRUPTED", "The job was stopped from outside."),
-}
 
 
 def job_ended(detail: dict[str, Any], registry: Registry, artifacts: Storage, bus: Bus) -> Item | None:
@@ -32,8 +25,11 @@ def job_ended(detail: dict[str, Any], registry: Registry, artifacts: Storage, bu
         return None
     model, run_id = str(parameters["model"]), str(parameters["run"])
     run = registry.run(model, run_id)
-    if detail.get("status") == "FAILED" and run["state"] in LIVE and _is_its_job(run, detail["jobId"]):
-        run = _fail(run, detail, registry)
+    if detail.get("status") == "FAILED" and run["state"] in LIVE and is_its_job(run, detail["jobId"]):
+        run = _ended_badly(run, detail, registry)
+    if was_interrupted(run, detail["jobId"]):
+        told = {"model": model, "run": run_id, "retries": run["retries"], "why": run["interrupted"]["why"]}
+        bus.tell("RunInterrupted", told)
     if run["state"] == "FAILED":
         bus.tell("RunFailed", {"model": model, "run": run_id, "reason": run.get("reason", {})})
     return decide(model, run_id, registry, artifacts, bus) if run["state"] == "READY" else run
@@ -140,20 +136,23 @@ def _said(promoted: bool, code: str, message: str, evidence: dict[str, Any] | No
     return {"promoted": promoted, "code": code, "message": message, "evidence": evidence or {}, "at": now()}
 
 
-def _is_its_job(run: Item, job: str) -> bool:
-    """Whether the run depends on this job: it holds the lease, or nobody does and it is the one submitted."""
-    return bool(run["holder"] == job) if run.get("holder") else run.get("job") in (None, job)
+def _ended_badly(run: Item, detail: dict[str, Any], registry: Registry) -> Item:
+    """Give a run whose job failed to another job where that can go on, else its end."""
+    ending = ending_of(detail)
+    if ending.again and may_retry(run):
+        if run["state"] not in JOB_STATES:
+            return run  # its job is not written down yet; Train does that, and the sweep asks what became of it
+        status = detail.get("statusReason") or ""
+        return reopen(registry, run, f"{ending.sentence} {status}".strip()) or registry.run(run["model"], run["run"])
+    return _fail(run, ending, detail, registry)
 
 
-def _fail(run: Item, detail: dict[str, Any], registry: Registry) -> Item:
+def _fail(run: Item, ending: Ending, detail: dict[str, Any], registry: Registry) -> Item:
     container = detail.get("container") or {}
-    code, sentence = EXITS.get(container.get("exitCode", -1), ("JOB_FAILED", "The job failed."))
     status = detail.get("statusReason") or container.get("reason") or ""
-    if "timeout" in status.lower() or "attempt duration" in status.lower():
-        code, sentence = "TIMED_OUT", "The job took longer than it may."
     reason = {
-        "code": code,
-        "message": f"{sentence} {status}".strip(),
+        "code": ending.code,
+        "message": f"{ending.sentence} {status}".strip(),
         "remedy": f"Read its log: tidemill logs {run['run']}",
         "where": container.get("logStreamName", ""),
         "exit_code": container.get("exitCode"),

@@ -33,8 +33,8 @@ class Interrupted(TidemillError):
 
     code, status, title = "INTERRUPTED", 503, "Training was interrupted"
 
-    def __init__(self, folder: Path | None, doing: str) -> None:
-        saved = f"saved as {folder.name}" if folder else "nothing was saved"
+    def __init__(self, folder: Path | None, doing: str, saved: str = "nothing was saved") -> None:
+        saved = f"saved as {folder.name}" if folder else saved
         super().__init__(f"Training stopped in {doing}; {saved}.", remedy="Start the run again to go on.")
         self.folder = folder
 

@@ -230,6 +230,7 @@ def _train(
     bundle: Path,
     backbone: Path | None,
 ) -> None:
+    from tidemill.training.checkpoint import Interrupted
     from tidemill.training.fit import fit_bundle
 
     heart.report(Progress("reading", message="reading the dataset"))
@@ -246,6 +247,8 @@ def _train(
         heart.report(report)
         if heart.lost:
             raise Lost
+        if stop.is_set() and report.stage != "training":  # in training the search saves its state and stops itself
+            raise Interrupted(None, report.stage, "it goes on from the last checkpoint")
 
     fit_bundle(
         dataset,

@@ -75,6 +75,7 @@ class Search:
     trials: dict[str, list[Trial]] = field(default_factory=dict)
     lines: dict[str, Line] = field(default_factory=dict)
     chunks: int = 0  # trained so far; numbers the checkpoints
+    kept_at: int = 0  # the chunks that the last checkpoint holds
     epochs: int = 0  # of all families, for the progress
     programs: set[tuple[Any, ...]] = field(default_factory=set)  # family and shapes that were compiled for
     share: int = 0  # percent of the way that was told last: early ends leap ahead, folds begin anew, none goes back
@@ -87,6 +88,8 @@ class Search:
         self._resume()
         for name in self.config.families:
             self._search(name)
+        if self.chunks > self.kept_at:
+            self.save()  # what follows has no checkpoints: an interruption there must not cost the search
         return self._blended()
 
     # --- one family -------------------------------------------------------------------------------------------------
@@ -327,6 +330,7 @@ class Search:
         """Write a checkpoint; where, or None without a keeper."""
         if self.keeper is None:
             return None
+        self.kept_at = self.chunks
         saved = {name: line.saved(self.trials[name]) for name, line in self.lines.items()}
         arrays = {key: array for line in saved.values() for key, array in line.arrays.items()}
         lines = {name: line.facts for name, line in saved.items()}
@@ -345,7 +349,8 @@ class Search:
             raise TidemillError("The nodes of this job found different checkpoints.", code="NODES_DIFFER")
         if saved is None:
             return
-        self.chunks, self.epochs = saved.facts["chunks"], saved.facts["epochs"]
+        self.chunks = self.kept_at = saved.facts["chunks"]
+        self.epochs = saved.facts["epochs"]
         self.programs = {tuple(program) for program in saved.facts["programs"]}
         for name, facts in saved.facts["lines"].items():
             self.trials[name] = [Trial(**told) for told in facts["trials"]]

@@ -51,8 +51,9 @@ def build(
     scored: Scorings,
     door: Door | None = None,
     wake: Callable[[Item], None] | None = None,
+    batch: Any = None,
 ) -> FastAPI:
-    """The app over registry and scorings, boto3 clients for S3 and CloudWatch Logs, and the names of the stack."""
+    """The app over registry and scorings, boto3 clients of S3, logs and Batch, and the names of the stack."""
     world = World(
         registry,
         data=Storage(settings.data_bucket, s3),
@@ -61,6 +62,7 @@ def build(
         door=door or _predict_function,
         scorings=scored,
         wake=wake or partial(_send, settings.retrain_queue_url),
+        batch=batch,
     )
     app = _Api(
         title="Tidemill",

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 _INNER = frozenset(
-    {"pk", "sk", "head", "hash", "holder", "attempt", "epoch", "lease_until"}
+    {"pk", "sk", "head", "hash", "holder", "attempt", "epoch", "lease_until", "swept"}
 )  # the table's own business
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from tidemill.core import costs, prices
+from tidemill.core.jobs import wait_of
+from tidemill.core.retries import is_held, job_of
 from tidemill.serving.app import shapes
 from tidemill.serving.app.access import OPERATE
 from tidemill.serving.app.parameters import ModelName, RunId, Since, UploadId
@@ -33,13 +35,13 @@ def routes(world: World) -> APIRouter:
         if not found:
             registry.model(name)  # raises UnknownModel
         if upload is not None:
-            found = [run for run in found if of_upload(run, upload)]
+            found = [with_wait(world, run) for run in found if of_upload(run, upload)]
         return JSONResponse({"runs": [shown(run) for run in found]})
 
     @router.get("/models/{model}/runs/{run}", response_model=shapes.Run, openapi_extra=OPERATE)
     def get_run(name: ModelName, run: RunId) -> JSONResponse:
-        """Show a run: its state, how far it is, and how it ended."""
-        return JSONResponse(shown(registry.run(name, run)))
+        """Show a run: its state, how far it is, why it waits, and how it ended."""
+        return JSONResponse(shown(with_wait(world, registry.run(name, run))))
 
     @router.get("/models/{model}/runs/{run}/logs", response_model=shapes.Logs, openapi_extra=OPERATE)
     def get_logs(name: ModelName, run: RunId, since: Since = 0) -> JSONResponse:
@@ -52,6 +54,19 @@ def routes(world: World) -> APIRouter:
 def shown(run: Item) -> dict[str, Any]:
     """A run with what its job has cost."""
     return {**public(run), "cost": costs.spent(run, prices.load())}
+
+
+def with_wait(world: World, run: Item) -> Item:
+    """The run with the reason why its job waits, where it does; a run is shown whether Batch answers or not."""
+    waits = run["state"] == "SUBMITTED" or (run["state"] == "RUNNING" and not is_held(run))
+    name = job_of(run) if waits else None
+    if world.batch is None or not name:
+        return run
+    try:
+        wait = wait_of(world.batch, name)
+    except (BotoCoreError, ClientError):
+        return run
+    return {**run, "wait": wait} if wait else run
 
 
 def of_upload(run: Item, upload: str) -> bool:

@@ -259,6 +259,9 @@ class Run(Shown):
     )
     upload: dict[str, Any] | None = None
     progress: dict[str, Any] | None = None
+    wait: dict[str, Any] | None = Field(
+        None, description="Why its job does not run yet: code (NO_CAPACITY, QUEUE_ORDER, IMAGE_PULL, ...) and message."
+    )
     reason: dict[str, Any] | None = None
     times: dict[str, Any] | None = None
     estimate: dict[str, Any] | None = Field(None, description="What the job was expected to take and cost.")

@@ -51,3 +51,4 @@ class World:
     door: Door  # the Predict function's own code
     scorings: Scorings
     wake: Callable[[Item], None]  # sends one message to Retrain
+    batch: Any = None  # a boto3 Batch client; None: nothing can be said of why a job waits
