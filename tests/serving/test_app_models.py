@@ -14,7 +14,7 @@ from tests.doubles.plane import CONTEXT, REJECTED, SEARCH, Plane, with_income
 from tests.serving.modality_factory import text_program
 
 from tidemill.core.features.pictures import PictureProgram
-from tidemill.serving.app import shapes
+from tidemill.serving.app import search_shapes, shapes
 from tidemill.serving.app.plain import plain
 
 
@@ -87,7 +87,7 @@ def test_a_version_comes_with_its_metrics(plane: Plane) -> None:
 
 def test_a_version_tells_what_was_tried_for_it(plane: Plane) -> None:
     body = plane.client("predict").get("/models/income/versions/2/search").json()
-    shapes.Searched.model_validate(body)
+    search_shapes.Searched.model_validate(body)
     assert (body["model"], body["version"], body["search"]) == ("income", 2, SEARCH)
 
 

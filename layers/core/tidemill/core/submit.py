@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tidemill.core import clients, costs, monitored, prices
@@ -61,7 +62,7 @@ def _tried(run: Item, registry: Registry, settings: Settings, client: Any) -> It
     return _submit(run, registry, settings, client, estimated, bounds)
 
 
-def _bounded(bounds: Item | None) -> dict[str, Any]:
+def _bounded(bounds: Mapping[str, Any] | None) -> dict[str, Any]:
     """What SubmitJob is told of a budget."""
     if bounds is None:
         return {}
@@ -72,7 +73,7 @@ def _bounded(bounds: Item | None) -> dict[str, Any]:
 
 
 def _submit(
-    run: Item, registry: Registry, settings: Settings, client: Any, estimated: Item, bounds: Item | None
+    run: Item, registry: Registry, settings: Settings, client: Any, estimated: Item, bounds: Mapping[str, Any] | None
 ) -> Item:
     model, run_id = run["model"], run["run"]
     client = client if client is not None else clients.client("batch")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.clock import now
+from tidemill.core.endings import EXITS
 from tidemill.core.errors import (
     BadBundle,
     BadPicture,
@@ -32,7 +33,6 @@ from tidemill.core.table import Item
 from tidemill.core.uploads import Upload
 from tidemill.core.version import VERSION
 from tidemill.serving.bundles import Bundles
-from tidemill.serving.promotion import EXITS
 from tidemill.serving.scoring_parts import Model, Part, Parts, join, write_parts
 
 HAND_OVER_S = 90.0  # left of a function's time: enough for the part in work and for saying who goes on
@@ -99,7 +99,7 @@ class Scorer:
         if detail.get("status") != "FAILED" or item["state"] in ENDED or item.get("job") != detail.get("jobId"):
             return item
         container = detail.get("container") or {}
-        code, sentence = EXITS.get(container.get("exitCode", -1), ("JOB_FAILED", "The job failed."))
+        code, sentence, _ = EXITS.get(container.get("exitCode", -1), ("JOB_FAILED", "The job failed.", False))
         said = f"{sentence} {detail.get('statusReason') or container.get('reason') or ''}".strip()
         return self.go_on(self._failed(item, code.replace("TRAINING", "SCORING"), said))
 

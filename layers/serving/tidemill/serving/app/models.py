@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from tidemill.core import costs, prices
 from tidemill.core.aliases import live_challenger
 from tidemill.core.errors import NoChampion, NotFound
-from tidemill.serving.app import shapes
+from tidemill.serving.app import search_shapes, shapes
 from tidemill.serving.app.access import PREDICT
 from tidemill.serving.app.aliases import shown
 from tidemill.serving.app.artifacts import input_schema, read_json, read_text, search_of
@@ -55,7 +55,9 @@ def routes(world: World) -> APIRouter:
         metrics = public(read_json(world, _file(item, "metrics.json")))
         return JSONResponse({**public(item), "metrics": metrics, "cost": _cost(world, item)})
 
-    @router.get("/models/{model}/versions/{number}/search", response_model=shapes.Searched, openapi_extra=PREDICT)
+    @router.get(
+        "/models/{model}/versions/{number}/search", response_model=search_shapes.Searched, openapi_extra=PREDICT
+    )
     def get_search(name: ModelName, number: Number) -> JSONResponse:
         """Show what was tried before a version was chosen: every trial, its losses, its share in the model."""
         registry.model(name)

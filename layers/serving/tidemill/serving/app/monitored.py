@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from tidemill.core import feedback, reports
 from tidemill.core.errors import NoChampion, NotFound
-from tidemill.serving.app import shapes
+from tidemill.serving.app import report_shapes
 from tidemill.serving.app.access import PREDICT, caller
 from tidemill.serving.app.artifacts import read_json, read_text
 from tidemill.serving.app.models import CARD_POLICY
@@ -24,8 +24,8 @@ def routes(world: World) -> APIRouter:
     """The routes of feedback and reports over one world."""
     router = APIRouter(tags=["monitoring"])
 
-    @router.post("/models/{model}/feedback", response_model=shapes.FeedbackTaken, openapi_extra=PREDICT)
-    def give_feedback(name: ModelName, body: shapes.FeedbackRequest, request: Request) -> JSONResponse:
+    @router.post("/models/{model}/feedback", response_model=report_shapes.FeedbackTaken, openapi_extra=PREDICT)
+    def give_feedback(name: ModelName, body: report_shapes.FeedbackRequest, request: Request) -> JSONResponse:
         """Tell what was true of rows that were predicted. Sending the same labels again changes nothing."""
         labels = feedback.checked([item.model_dump() for item in body.labels], _answers(world, name))
         key = feedback.write(world.artifacts, name, labels, caller(request))
@@ -33,7 +33,7 @@ def routes(world: World) -> APIRouter:
             {"model": name, "labels": len(labels), "feedback": key.rpartition("/")[2].partition(".")[0]}
         )
 
-    @router.get("/models/{model}/reports", response_model=shapes.Reports, openapi_extra=PREDICT)
+    @router.get("/models/{model}/reports", response_model=report_shapes.Reports, openapi_extra=PREDICT)
     def list_reports(name: ModelName) -> JSONResponse:
         """List the reports on recent requests, newest first, and what is waited for."""
         world.registry.model(name)
@@ -41,7 +41,7 @@ def routes(world: World) -> APIRouter:
         found = [public(item) for item in reports.listed(world.registry, name)]
         return JSONResponse({"reports": found, "waiting": plain(state.get("waiting"))})
 
-    @router.get("/models/{model}/reports/{time}", response_model=shapes.Report, openapi_extra=PREDICT)
+    @router.get("/models/{model}/reports/{time}", response_model=report_shapes.Report, openapi_extra=PREDICT)
     def get_report(name: ModelName, time: Time) -> JSONResponse:
         """Show a report: every test, how good the answers are, what is worth knowing of the rows."""
         return JSONResponse(plain(read_json(world, _key(world, name, time, "json"))))

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from tidemill.serving.app import shapes
+from tidemill.serving.app import scoring_shapes
 from tidemill.serving.app.access import PREDICT
 from tidemill.serving.app.parameters import ModelName, ScoringId, UploadId
 from tidemill.serving.app.plain import public
@@ -21,7 +21,7 @@ def routes(world: World) -> APIRouter:
     """The scoring routes over one world."""
     router = APIRouter(tags=["scorings"])
 
-    @router.get("/models/{model}/scorings", response_model=shapes.Scorings, openapi_extra=PREDICT)
+    @router.get("/models/{model}/scorings", response_model=scoring_shapes.Scorings, openapi_extra=PREDICT)
     def list_scorings(name: ModelName, upload: UploadId = None) -> JSONResponse:
         """List the files that were scored for a model, newest first; `upload` finds the scoring of one upload."""
         found = world.scorings.of(name)
@@ -31,7 +31,7 @@ def routes(world: World) -> APIRouter:
             found = [item for item in found if of_upload({"upload": item["request"]}, upload)]
         return JSONResponse({"scorings": [public(item) for item in found]})
 
-    @router.get("/models/{model}/scorings/{scoring}", response_model=shapes.Scoring, openapi_extra=PREDICT)
+    @router.get("/models/{model}/scorings/{scoring}", response_model=scoring_shapes.Scoring, openapi_extra=PREDICT)
     def get_scoring(name: ModelName, scoring: ScoringId) -> JSONResponse:
         """Show a scoring: its state, how far it is, and links to its results or the reason why there are none."""
         item = public(world.scorings.get(name, scoring))

@@ -286,36 +286,6 @@ class Model(Shown):
     input: InputSchema | None = None
 
 
-class ResultFile(Shown):
-    """A file of a scoring's results."""
-
-    name: str = Field(description="predictions.csv (.jsonl, .parquet: as the file was), rejects.csv")
-    size_bytes: int
-    sha256: str
-    url: str | None = Field(None, description="Where to fetch it from, for a quarter of an hour.")
-
-
-class Scoring(Shown):
-    """One journey of a file of rows: to its predictions, or to a reason why not."""
-
-    scoring: str
-    model: str
-    state: str = Field(description="RECEIVED, RUNNING, DONE, REJECTED, FAILED")
-    version: int | None = Field(None, description="The version that scores all of the file, pinned at its start.")
-    request: dict[str, Any] | None = None
-    progress: dict[str, Any] | None = None
-    rows: dict[str, Any] | None = Field(None, description="in = out + rejected")
-    files: list[ResultFile] = []
-    reason: dict[str, Any] | None = None
-    times: dict[str, Any] | None = None
-
-
-class Scorings(Shown):
-    """Scorings, newest first."""
-
-    scorings: list[Scoring]
-
-
 class Version(Shown):
     """A trained version."""
 
@@ -334,37 +304,6 @@ class Versions(Shown):
     """Versions, newest first."""
 
     versions: list[Version]
-
-
-class Trial(Shown):
-    """One configuration that was tried; losses are those of validation rows."""
-
-    id: str
-    family: str
-    settings: dict[str, Any] = {}
-    rungs: list[dict[str, Any]] = Field([], description="Epochs and loss at every halt where trials were compared.")
-    loss: float | None = Field(None, description="The loss it was judged by; null where it was stopped before.")
-    state: str = Field(description="blended (in the model), kept (trained to the end), stopped, diverged")
-    share: float | None = Field(None, description="Its share in the model's answers.")
-    curve: list[dict[str, Any]] = Field([], description="Losses by epoch.")
-
-
-class Search(Shown):
-    """How a version was chosen."""
-
-    winner: str | None = Field(None, description="Why these parts were chosen, in a sentence.")
-    score: str | None = Field(None, description="What the losses are, in words.")
-    folds: int | None = Field(None, description="Parts the rows were cut into; 1: the validation split alone.")
-    trials: list[Trial] = []
-    blend: list[dict[str, Any]] = Field([], description="The parts of the model and their shares, which sum to 1.")
-
-
-class Searched(Shown):
-    """What was tried for a version."""
-
-    model: str
-    version: int
-    search: Search | None = Field(None, description="Null for versions made before this was written down.")
 
 
 class LogLine(Shown):
@@ -418,66 +357,6 @@ class Explanations(Predictions):
     """
 
     explanations: list[dict[str, Any]] = []
-
-
-class TrueLabel(Request):
-    """What was true of one row of one prediction."""
-
-    request: str = Field(description="The header x-request-id of the prediction.", max_length=128)
-    row: int = Field(0, ge=0, description="Which row of the request, from 0.")
-    label: str | int | float | bool = Field(description="One of the model's labels, or the true value.")
-
-
-class FeedbackRequest(Request):
-    """Labels for rows that were predicted."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"labels": [{"request": "Zkc1jhYvIAMEVxQ=", "row": 0, "label": ">50K"}]}}
-    )
-    labels: list[TrueLabel]
-
-
-class FeedbackTaken(Shown):
-    """The labels were kept."""
-
-    model: str
-    labels: int = Field(description="How many rows have a label now; the same row named twice counts once.")
-    feedback: str = Field(description="The id of what was kept, the same for the same labels.")
-
-
-class ReportSummary(Shown):
-    """A report on recent requests."""
-
-    time: str
-    version: int
-    since: str
-    until: str
-    rows: int
-    drifted: list[str] = Field(description="Columns, scores and `performance` that changed beyond chance.")
-    words: str
-
-
-class Reports(Shown):
-    """Reports, newest first."""
-
-    reports: list[ReportSummary]
-    waiting: dict[str, Any] | None = Field(
-        None, description="Rows that came since the last report, and how many it takes."
-    )
-
-
-class Report(Shown):
-    """A whole report."""
-
-    time: str
-    version: int
-    words: str
-    drifted: list[str]
-    bound: float = Field(description="The p-value below which a test counts.")
-    columns: list[dict[str, Any]]
-    scores: list[dict[str, Any]]
-    performance: dict[str, Any]
-    quality: list[str]
 
 
 class Problem(Shown):
