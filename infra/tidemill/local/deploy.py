@@ -41,6 +41,11 @@ class Plan:
     bucket: str
     digest: str
 
+    @property
+    def key(self) -> str:
+        """Where the template lies in the bucket: CloudFormation takes larger ones from there than in a call."""
+        return f"template-{self.digest[:24]}.json"
+
 
 def plan(root: Path, secrets: Secrets, parameters: Mapping[str, str] | None = None) -> Plan:
     """Package the template of a repository; the same sources give the same digest."""
@@ -165,6 +170,7 @@ def _upload(s3: Any, wanted: Plan) -> None:
     for item in wanted.packages:
         if item.key not in there:
             s3.put_object(Bucket=wanted.bucket, Key=item.key, Body=item.body)
+    s3.put_object(Bucket=wanted.bucket, Key=wanted.key, Body=json.dumps(wanted.template, default=str).encode())
 
 
 def _start(cloudformation: Any, name: str, wanted: Plan, *, update: bool) -> bool:
@@ -174,7 +180,7 @@ def _start(cloudformation: Any, name: str, wanted: Plan, *, update: bool) -> boo
     try:
         call(
             StackName=name,
-            TemplateBody=json.dumps(wanted.template, default=str),
+            TemplateURL=f"{cloudformation.meta.endpoint_url}/{wanted.bucket}/{wanted.key}",
             Parameters=parameters,
             Capabilities=CAPABILITIES,
         )
