@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tidemill.cloud import idle
+from tidemill.cloud.expand import ROOT
 from tidemill.core import prices
 
 LINES = {line.what: line for line in idle.bill(prices.load())}
@@ -25,6 +26,19 @@ def test_alarms_are_paid_by_the_metric() -> None:
     metrics = int(line.why.split()[0])
     assert metrics > line.count  # one of them adds up several
     assert line.usd == pytest.approx(metrics * 0.10)
+
+
+def test_the_sweep_is_paid_for_though_it_finds_nothing() -> None:
+    line = LINES["schedules that find nothing to do"]
+    assert line.count == 1
+    assert line.why.startswith("4,380 calls a month"), "every ten minutes"
+
+
+def test_the_readme_tells_the_sum() -> None:
+    readme = (ROOT / "README.md").read_text()
+    total = sum(line.usd for line in LINES.values())
+    assert f"{total:.2f} USD a month" in readme
+    assert prices.load().date in readme
 
 
 @pytest.mark.parametrize(

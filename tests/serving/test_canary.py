@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import time
@@ -22,6 +23,7 @@ from tidemill.serving.inbox import Inbox
 from tidemill.serving.pointers import ALIAS_S, Pointers
 from tidemill.serving.predictor import Predictor
 from tidemill.serving.signer import Client
+from tidemill.serving.traffic import Traffic
 
 LIMITS = {"min_requests": 10, "max_error_rate": 0.02, "max_latency_ratio": 2.0}
 
@@ -257,3 +259,37 @@ def test_counts_that_cannot_be_written_wait_and_fail_no_request(world: World, fa
     world.now += FLUSH_S + 0.1
     world.ask()
     assert world.counted()["requests"] == 5
+
+
+KEPT = {"enabled": True, "sample": 1.0, "rows": 100, "private": []}
+
+
+def kept(world: World) -> list[dict[str, Any]]:
+    """What the request log holds."""
+    keys = [key for key in world.aws.objects if key.startswith("traffic/")]
+    return [json.loads(line) for key in keys for line in gzip.decompress(world.aws.objects[key]).splitlines()]
+
+
+def test_what_a_challenger_scores_unseen_is_kept_by_its_own_rules(world: World) -> None:
+    world.door.traffic = Traffic(world.client, BUCKET, clock=lambda: world.now)
+    challenger = {"version": 2, "bundle": world.prefix[2], "share": 1.0, "shadow": True, "live": True, "rev": 5}
+    world.alias(challenger={**challenger, "limits": LIMITS, "monitor": {**KEPT, "private": ["age"]}}, monitor=KEPT)
+    world.ask()
+    world.now += 60
+    world.ask()
+    found = {(record["alias"], record["version"]): set(record["columns"]) for record in kept(world)}
+    assert set(found) == {("champion", 1), ("shadow", 2)}
+    assert "age" in found["champion", 1] and "age" not in found["shadow", 2]
+
+
+def test_what_the_champion_answers_for_a_challenger_is_kept_by_the_champions_rules(world: World) -> None:
+    world.door.traffic = Traffic(world.client, BUCKET, clock=lambda: world.now)
+    challenger = {"version": 2, "bundle": world.prefix[2], "share": 1.0, "shadow": False, "live": True, "rev": 5}
+    private = {**KEPT, "private": ["age"]}
+    world.alias(challenger={**challenger, "limits": LIMITS, "monitor": KEPT}, monitor=private)
+    world.damage()
+    status, body = world.ask()
+    assert (status, body["version"]) == (200, 1)
+    (record,) = kept(world)
+    assert (record["alias"], record["version"]) == ("champion", 1)
+    assert "age" not in record["columns"] and record["columns"]

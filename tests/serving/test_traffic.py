@@ -36,7 +36,7 @@ class World:
         self.client = client = Client("us-east-1", aws.url, sleep=lambda _: None)
         log = Traffic(client, BUCKET, clock=lambda: self.now)
         pointers, inbox = Pointers(client, TABLE), Inbox(client, DATA)
-        self.door = Door(pointers, Bundles(client, BUCKET, cache), inbox, self.lines.append, log)
+        self.door = Door(pointers, Bundles(client, BUCKET, cache), inbox, self.lines.append, traffic=log)
 
     def ask(self, body: Any = None, request_id: str = "req-1", **event: Any) -> int:
         context = {"http": {"method": "POST"}, "requestId": request_id}

@@ -106,7 +106,8 @@ def _queues(resources: dict[str, Any], prices: Prices) -> Line:
 
 
 def _schedules(resources: dict[str, Any], prices: Prices) -> Line:
-    found = [item for item in _of(resources, "AWS::Scheduler::Schedule") if item.get("State") != "DISABLED"]
+    known = [*_of(resources, "AWS::Scheduler::Schedule"), *_of(resources, "AWS::Events::Rule")]
+    found = [item for item in known if item.get("ScheduleExpression") and item.get("State") != "DISABLED"]
     calls = sum(MONTH_S / rate_s(str(item.get("ScheduleExpression", ""))) for item in found)
     usd = calls / 1e6 * prices.of("scheduler.million_invocations")
     usd += prices.function(calls * IDLE_WAKE_S, 512, int(calls))

@@ -17,13 +17,16 @@ def settle(registry: Registry, model: str, version: int, monitor: Item | None) -
     pk, values = f"MODEL#{model}", dict[str, Any]({":monitor": monitor})
     set_it = "SET monitor = :monitor"
     changed = registry.table.update(pk, f"VERSION#{version:06d}", set_it, values, condition="attribute_exists(pk)")
-    for place in ("", "challenger.", "watch.instead."):  # wherever the version can answer from
+    for place in ((), ("challenger",), ("watch", "instead")):  # wherever the version can answer from
+        names = {f"#{at}": name for at, name in enumerate(place)}  # `instead` is a word of DynamoDB's own
+        within = "".join(f"{name}." for name in names)
         registry.table.update(
             pk,
             "ALIAS#champion",
-            f"SET {place}monitor = :monitor",
+            f"SET {within}monitor = :monitor",
             {**values, ":version": version},
-            condition=f"{place}version = :version",
+            condition=f"{within}version = :version",
+            **({"names": names} if names else {}),
         )
     if changed is not None and registry.journal is not None:
         registry.journal.write_json(f"registry/models/{model}/versions/{version:06d}.json", changed)
