@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ class Prices:
         return worked + self.of("lambda.million_requests") * calls / 1e6
 
 
+@cache
 def load(path: Path = TABLE) -> Prices:
-    """Read a price table; raises BadPrices naming what is missing or no price."""
+    """Read a price table, once a process; raises BadPrices naming what is missing or no price."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.core.clock import now
-from tidemill.core.endings import EXITS
+from tidemill.core.endings import ending_of
 from tidemill.core.errors import (
     BadBundle,
     BadPicture,
@@ -99,9 +99,9 @@ class Scorer:
         if detail.get("status") != "FAILED" or item["state"] in ENDED or item.get("job") != detail.get("jobId"):
             return item
         container = detail.get("container") or {}
-        code, sentence, _ = EXITS.get(container.get("exitCode", -1), ("JOB_FAILED", "The job failed.", False))
-        said = f"{sentence} {detail.get('statusReason') or container.get('reason') or ''}".strip()
-        return self.go_on(self._failed(item, code.replace("TRAINING", "SCORING"), said))
+        ending = ending_of(detail)
+        said = f"{ending.sentence} {detail.get('statusReason') or container.get('reason') or ''}".strip()
+        return self.go_on(self._failed(item, ending.code.replace("TRAINING", "SCORING"), said))
 
     def _worked(self, item: Item) -> Item:
         model, scoring = item["model"], item["scoring"]
