@@ -10,7 +10,7 @@ LAYERS := layers/core layers/tables layers/pictures layers/serving layers/web la
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down examples test test-mill lint bench bench-tables bench-search bench-texts bench-images bench-training sizes locks clean
+.PHONY: help install demo up down examples test test-mill test-fire lint bench bench-tables bench-search bench-texts bench-images bench-training sizes locks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,13 +38,13 @@ examples: install ## Fetch the tables of the worked examples in tests/examples f
 	$(BIN)/python tests/examples/fetch.py .build/examples
 
 test: install ## Run the tests (on a local stack of their own)
-	$(BIN)/python -m pytest -q -m "not slow" -n 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -m "not slow and not fire" -n 3 --dist loadscope --no-loadscope-reorder
 
 test-mill: install ## Run the long stories: kills, floods, seasons (an hour or more)
 	$(BIN)/python -m pytest -q -m slow -s
 
-test-mill: install ## Run the long stories of a mill that keeps turning (the better part of an hour)
-	$(BIN)/python -m pytest -q -s -m slow tests/mill
+test-fire: install ## Run everything hostile: bad input, faults, rights, callers, leaks, overload; one table at the end
+	$(BIN)/python -m pytest -q -m fire -n 2 --dist loadscope --no-loadscope-reorder tests/fire
 
 lint: install ## Style, types, the expanded template
 	$(BIN)/ruff check .
