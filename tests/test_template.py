@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tidemill.core.submit import RETRY_RULES
+
 FUNCTIONS = ["Preprocess", "Train", "Promote", "Predict", "Score", "Retrain", "Api", "Monitor", "Sweep"]
 
 
@@ -109,9 +111,20 @@ def test_of_the_data_bucket_the_job_reads_backbones_and_nothing_else(root: Path,
 
 def test_the_retry_rules_end_with_an_exit(root: Path) -> None:
     batch = yaml.load((root / "infra/batch.yaml").read_text(), Loader)  # noqa: S506 - a SafeLoader
-    rules = batch["Resources"]["JobDefinition"]["Properties"]["RetryStrategy"]["EvaluateOnExit"]
-    assert rules[-1]["Action"] == "EXIT" and len(rules) <= 5
-    assert {rule["Action"] for rule in rules[:-1]} == {"RETRY"}
+    for name in ("JobDefinition", "NodesDefinition"):
+        rules = batch["Resources"][name]["Properties"]["RetryStrategy"]["EvaluateOnExit"]
+        assert rules[-1]["Action"] == "EXIT" and len(rules) <= 5
+        assert {rule["Action"] for rule in rules[:-1]} == {"RETRY"}
+        told = [{key[0].lower() + key[1:]: text for key, text in rule.items()} for rule in rules]
+        assert told == list(RETRY_RULES)  # which SubmitJob sends with a budget, and would replace them as a whole
+
+
+def test_every_node_of_a_job_is_the_container_of_a_lone_one(root: Path) -> None:
+    batch = yaml.load((root / "infra/batch.yaml").read_text(), Loader)["Resources"]  # noqa: S506 - a SafeLoader
+    (nodes,) = batch["NodesDefinition"]["Properties"]["NodeProperties"]["NodeRangeProperties"]
+    assert nodes["TargetNodes"] == "0:"  # open at its end, so that SubmitJob may say how many
+    assert nodes["Container"] == batch["JobDefinition"]["Properties"]["ContainerProperties"]
+    assert batch["Nodes"]["Properties"]["ComputeResources"]["Type"] == "EC2"  # Batch offers no Spot for such jobs
 
 
 def test_the_release_is_written_once(root: Path) -> None:

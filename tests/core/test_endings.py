@@ -41,6 +41,7 @@ def attempts(*codes: int) -> list[dict[str, Any]]:
         (failed(status="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"), "NO_CAPACITY", False),
         (failed(status="MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"), "MISCONFIGURED", False),
         ({"status": "FAILED"}, "JOB_FAILED", False),
+        ({"status": "FAILED", "attempts": attempts(64)}, "TRAINING_DATA", False),  # of nodes: no container of its own
     ],
 )
 def test_every_ending_has_a_code_and_says_whether_another_job_may_go_on(job: Any, code: str, again: bool) -> None:

@@ -156,6 +156,7 @@ def test_every_recipe_makes_a_version_of_its_own_and_who_serves_it_does_not() ->
     found = {fingerprint("d-1", Spec.from_json(recipe)) for recipe in ({}, *RECIPES)}
     assert len(found) == 1 + len(RECIPES)
     assert fingerprint("d-1", Spec.from_json({"promote": {"auto": False}})) == fingerprint("d-1", Spec())
+    assert fingerprint("d-1", Spec.from_json({"job": {"nodes": 4}})) == fingerprint("d-1", Spec())
     assert fingerprint("d-2", Spec()) not in found
 
 

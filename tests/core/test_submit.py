@@ -12,16 +12,18 @@ from tidemill.core.prices import load
 from tidemill.core.spec import Spec
 from tidemill.core.submit import submit
 
-SETTINGS: Any = SimpleNamespace(job_queue="training", job_definition="training")
+SETTINGS: Any = SimpleNamespace(
+    job_queue="training", job_definition="training", on_demand_queue="", nodes="training-nodes"
+)
 
 
 class Desk:
     """One run, the jobs that were submitted for it, and what the bus was told."""
 
-    def __init__(self, **budget: float) -> None:
+    def __init__(self, nodes: int = 1, **budget: float) -> None:
         self.row: dict[str, Any] = {
             **{"model": "churn", "run": "r-1", "state": "PREPARED", "fingerprint": "f", "rows": {"used": 2_000}},
-            **{"spec": Spec.from_json({"budget": budget}).to_json(), "modality": "table"},
+            **{"spec": Spec.from_json({"budget": budget, "job": {"nodes": nodes}}).to_json(), "modality": "table"},
         }
         self.jobs: list[dict[str, Any]] = []
         self.told: list[tuple[str, Any]] = []
@@ -68,3 +70,24 @@ def test_a_job_with_a_budget_cannot_spend_more_however_long_it_takes(budget: flo
     seconds, attempts = job["timeout"]["attemptDurationSeconds"], job["retryStrategy"]["attempts"]
     assert attempts * load().job(seconds, spot=False) <= budget
     assert job["retryStrategy"]["evaluateOnExit"][-1] == {"onStatusReason": "*", "action": "EXIT"}
+
+
+def test_a_run_on_several_machines_is_a_multi_node_job_and_never_spot() -> None:
+    alone, together = Desk(), Desk(nodes=4)
+    one, four = alone.submit()["estimate"], together.submit()["estimate"]
+    (job,) = together.jobs
+    assert (job["jobQueue"], job["jobDefinition"]) == ("training-nodes", "training-nodes")
+    assert job["nodeOverrides"]["numNodes"] == 4 and "containerOverrides" not in job
+    (everywhere,) = job["nodeOverrides"]["nodePropertyOverrides"]
+    assert everywhere["targetNodes"] == "0:"
+    assert everywhere["containerOverrides"] == alone.jobs[0]["containerOverrides"]
+    assert four["usd"] == four["most_usd"] == pytest.approx(4 * one["most_usd"], rel=0.01)
+
+
+@pytest.mark.parametrize("budget", [2.0, 20.0])
+def test_a_budget_bounds_all_machines_together(budget: float) -> None:
+    desk = Desk(nodes=4, max_usd=budget)
+    desk.submit()
+    job = desk.jobs[0]
+    seconds, attempts = job["timeout"]["attemptDurationSeconds"], job["retryStrategy"]["attempts"]
+    assert 4 * attempts * load().job(seconds, spot=False) <= budget

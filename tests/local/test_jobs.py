@@ -171,6 +171,33 @@ def test_a_signal_becomes_128_and_its_number(folder: Folder) -> None:
     assert job["container"]["exitCode"] == 137
 
 
+TOLD = """
+import os, sys, time
+told = {name[14:]: value for name, value in os.environ.items() if name.startswith("AWS_BATCH_JOB_")}
+print(told["NODE_INDEX"], told["NUM_NODES"], told["ID"][-2:], "MAIN_NODE_PRIVATE_IPV4_ADDRESS" in told, flush=True)
+time.sleep(1.0 if told["NODE_INDEX"] == "0" else 60)
+sys.exit(0 if told["NODE_INDEX"] == "0" else 1)
+"""
+
+
+def test_every_node_is_told_its_number_and_ends_with_the_main_one(folder: Folder) -> None:
+    request = {"jobName": "n", "nodeOverrides": {"numNodes": 3}}
+    job = new_job(request, Definition("d", ("python", "-c", TOLD), nodes=2), QUEUE, DEFINITION)
+    heard = play(folder, job)
+    assert sorted(heard.lines) == ["0 3 #0 False", "[node 1] 1 3 #1 True", "[node 2] 2 3 #2 True"]
+    assert (job["status"], job["container"]["exitCode"]) == ("SUCCEEDED", 0)
+    assert job["stoppedAt"] - job["startedAt"] < 30_000
+
+
+def test_the_overrides_of_nodes_reach_their_containers() -> None:
+    told = {"targetNodes": "0:", "containerOverrides": {"environment": [{"name": "RUN", "value": "r-1"}]}}
+    request = {"jobName": "n", "nodeOverrides": {"numNodes": 4, "nodePropertyOverrides": [told]}}
+    job = new_job(request, Definition("d", ("true",), nodes=2), QUEUE, DEFINITION)
+    assert job["nodeProperties"] == {"numNodes": 4, "mainNode": 0}
+    assert job["container"]["environment"] == [{"name": "RUN", "value": "r-1"}]
+    assert "nodeProperties" not in new_job({"jobName": "n"}, Definition("d", ("true",)), QUEUE, DEFINITION)
+
+
 def test_a_command_that_does_not_exist_says_so(folder: Folder) -> None:
     job = job_of("", command=("no-such-command",))
     heard = play(folder, job)

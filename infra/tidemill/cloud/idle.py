@@ -42,6 +42,7 @@ FREE = frozenset(
         *("AWS::EC2::LaunchTemplate", "AWS::EC2::VPC", "AWS::EC2::InternetGateway", "AWS::EC2::VPCGatewayAttachment"),
         *("AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation"),
         *("AWS::EC2::SecurityGroup", "AWS::Batch::JobQueue", "AWS::Batch::JobDefinition"),
+        *("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress", "AWS::EC2::PlacementGroup"),
         *("AWS::Scheduler::ScheduleGroup", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"),
     }
 )

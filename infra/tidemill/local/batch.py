@@ -42,7 +42,7 @@ SESSION_S = 3600
 LEAST_TIMEOUT_S = 60
 PAGE = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-_FOREIGN = ("arrayProperties", "dependsOn", "nodeOverrides", "eksPropertiesOverride", "ecsPropertiesOverride")
+_FOREIGN = ("arrayProperties", "dependsOn", "eksPropertiesOverride", "ecsPropertiesOverride")
 
 log = logging.getLogger("tidemill.batch")
 Answer = tuple[int, dict[str, Any]]
@@ -144,6 +144,8 @@ class Batch:
         if not 1 <= attempts <= 10:
             raise ClientException("attempts must be 1 to 10.")
         definition = self._definition(request["jobDefinition"])
+        if request.get("containerOverrides" if definition.nodes > 1 else "nodeOverrides"):
+            raise ClientException("Overrides are containerOverrides for one node, nodeOverrides for several.")
         job = new_job(request, definition, self._queue(request["jobQueue"]), self._definition_arn(definition))
         self.runner.submit(job)
         return {"jobArn": job["jobArn"], "jobName": job["jobName"], "jobId": job["jobId"]}
@@ -217,7 +219,7 @@ class Batch:
             "jobDefinitionArn": self._definition_arn(definition),
             "revision": 1,
             "status": "ACTIVE",
-            "type": "container",
+            "type": "multinode" if definition.nodes > 1 else "container",
             "parameters": dict(definition.parameters),
             "retryStrategy": {"attempts": definition.attempts, "evaluateOnExit": list(definition.rules)},
             "containerProperties": {

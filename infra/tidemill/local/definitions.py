@@ -30,6 +30,7 @@ class Definition:
     role_arn: str = ""
     image: str = ""
     mounts: tuple[str, ...] = ()
+    nodes: int = 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def read_definition(
     def value(part: Any) -> Any:
         return resolve(part, known, conditions)
 
-    container = properties["ContainerProperties"]
+    several = properties.get("NodeProperties") or {}  # one range of equal nodes is all that is known here
+    container = several["NodeRangeProperties"][0]["Container"] if several else properties["ContainerProperties"]
     retry = value(properties.get("RetryStrategy", {}))
     rules = tuple({_RULE[key]: str(text) for key, text in rule.items()} for rule in retry.get("EvaluateOnExit", []))
     timeout = value(properties.get("Timeout", {})).get("AttemptDurationSeconds")
@@ -90,6 +92,7 @@ def read_definition(
         role_arn=str(value(container["JobRoleArn"])) if "JobRoleArn" in container else "",
         image="local",
         mounts=tuple(str(value(mount["ContainerPath"])) for mount in container.get("MountPoints", [])),
+        nodes=int(value(several.get("NumNodes", 1))),
     )
 
 

@@ -40,7 +40,9 @@ def now_ms() -> int:
 def new_job(request: Mapping[str, Any], definition: Definition, queue_arn: str, definition_arn: str) -> Job:
     """A job as SubmitJob leaves it: the definition with the request's overrides."""
     job_id = str(uuid.uuid4())
-    overrides = request.get("containerOverrides") or {}
+    nodes = request.get("nodeOverrides") or {}
+    ranges = nodes.get("nodePropertyOverrides") or [{}]
+    overrides = request.get("containerOverrides") or ranges[0].get("containerOverrides") or {}
     environment = dict(definition.environment)
     environment.update({item["name"]: item["value"] for item in overrides.get("environment", [])})
     parameters = {**definition.parameters, **(request.get("parameters") or {})}
@@ -78,6 +80,8 @@ def new_job(request: Mapping[str, Any], definition: Definition, queue_arn: str, 
         "_mounts": list(definition.mounts),
         "_order": time.time_ns(),
     }
+    if definition.nodes > 1:
+        job["nodeProperties"] = {"numNodes": int(nodes.get("numNodes", definition.nodes)), "mainNode": 0}
     if timeout_s is not None:
         job["timeout"] = {"attemptDurationSeconds": int(timeout_s)}
     return job

@@ -60,6 +60,7 @@ def settings_of(stack: Stack) -> Settings:
         table=outputs["TableName"],
         job_queue=f"{stack.name}-training",
         on_demand_queue=f"{stack.name}-training-on-demand",
+        nodes=f"{stack.name}-training-nodes",
         preprocess_queue_url=outputs["PreprocessQueueUrl"],
         train_queue_url=outputs["TrainQueueUrl"],
         promote_queue_url=outputs["PromoteQueueUrl"],

@@ -9,6 +9,7 @@ import os
 import secrets as random
 import shutil
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,7 @@ class Runner:
         self.folder, self.table, self.outbox, self.endpoint, self.at_once = folder, table, outbox, endpoint, at_once
         self.tokens: dict[str, str] = {}  # job -> what it shows to get its role's keys
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._processes: dict[str, list[asyncio.subprocess.Process]] = {}  # of each node, the main one first
         self._wake = asyncio.Event()
         self._kept: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -83,8 +84,8 @@ class Runner:
             return
         job["_terminated"] = reason
         self.table.save(job)
-        if process := self._processes.get(job["jobId"]):
-            self._keep(asyncio.create_task(_end(process, GRACE_S)))
+        if processes := self._processes.get(job["jobId"]):
+            self._keep(asyncio.create_task(_end(processes, GRACE_S)))
         elif job["jobId"] not in self._running:
             self._end(job, "FAILED", reason)
 
@@ -92,7 +93,7 @@ class Runner:
         """End the running jobs so that they start again with the stack; such an attempt is not counted."""
         self._stopping = True
         self._wake.set()
-        await asyncio.gather(*(_end(process, STOP_GRACE_S) for process in self._processes.values()))
+        await asyncio.gather(*(_end(processes, STOP_GRACE_S) for processes in self._processes.values()))
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -144,16 +145,16 @@ class Runner:
         job.pop("statusReason", None)
         self._set(job, "STARTING")
         self.outbox.open_log(stream)
-        process = await self._launch(job)
-        self._processes[job["jobId"]] = process
+        processes = self._processes[job["jobId"]] = await self._launch(job)
         job["startedAt"] = now_ms()
         self._set(job, "RUNNING")
         if "_terminated" in job:  # asked for while it started
-            self._keep(asyncio.create_task(_end(process, GRACE_S)))
-        reading = asyncio.create_task(self._read_output(job, process, stream))
-        ending = await self._ending(job, process)
+            self._keep(asyncio.create_task(_end(processes, GRACE_S)))
+        reading = [self._read_output(job, node, process, stream) for node, process in enumerate(processes)]
+        read = asyncio.gather(*reading)
+        ending = await self._ending(job, processes)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(reading, timeout=5)
+            await asyncio.wait_for(read, timeout=5)
         del self._processes[job["jobId"]]
         if self._stopping and ending.exit_code != 0:
             job["statusReason"] = "The local stack was stopped."
@@ -161,15 +162,18 @@ class Runner:
         else:
             self._settle(job, ending)
 
-    async def _ending(self, job: Job, process: asyncio.subprocess.Process) -> Ending:
+    async def _ending(self, job: Job, processes: list[asyncio.subprocess.Process]) -> Ending:
+        """How the attempt ended: as its main node did, with which the others are ended."""
+        process = processes[0]
         limit = job.get("timeout", {}).get("attemptDurationSeconds")
         try:
             await asyncio.wait_for(process.wait(), timeout=limit)
             timed_out = False
         except TimeoutError:
             timed_out = True
-            await _end(process, GRACE_S)
-        _kill_group(process)
+            await _end(processes, GRACE_S)
+        for each in processes:
+            _kill_group(each)
         code = process.returncode or 0
         code = 128 - code if code < 0 else code
         if timed_out:
@@ -177,17 +181,22 @@ class Runner:
         reason = "CannotStartContainerError: the command was not found" if code == launch.NOT_FOUND else ""
         return Ending(code, CONTAINER_EXITED, reason)
 
-    async def _launch(self, job: Job) -> asyncio.subprocess.Process:
+    async def _launch(self, job: Job) -> list[asyncio.subprocess.Process]:
+        """Start the command, once for each node."""
         words = job["container"]["command"]
         command = [sys.executable, *words[1:]] if words[:1] in (["python"], ["python3"]) else words
         work = self._work(job)
         shutil.rmtree(work, ignore_errors=True)  # every attempt starts with empty volumes
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *command,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True, cwd=work, env=self._environment(job, work), limit=LINE_BYTES,
-        )  # fmt: skip
+        given = self._environment(job, work)
+        return [
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *command,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True, cwd=work, env={**given, **node}, limit=LINE_BYTES,
+            )
+            for node in _nodes(job)
+        ]  # fmt: skip
 
     def _environment(self, job: Job, work: Path) -> dict[str, str]:
         """What the container would see, with a folder in the place of each mounted volume."""
@@ -218,8 +227,8 @@ class Runner:
     def _work(self, job: Job) -> Path:
         return self.folder.scratch / "jobs" / str(job["jobId"])
 
-    async def _read_output(self, job: Job, process: asyncio.subprocess.Process, stream: str) -> None:
-        """Copy lines to the job's file at once, and to the log in groups."""
+    async def _read_output(self, job: Job, node: int, process: asyncio.subprocess.Process, stream: str) -> None:
+        """Copy lines to the job's file at once, and to the log in groups; those of other nodes with their number."""
         assert process.stdout is not None  # noqa: S101
         lines: list[str] = []
         flushed = asyncio.get_running_loop().time()
@@ -229,7 +238,8 @@ class Runner:
                 await asyncio.wait({reading}, timeout=FLUSH_S)
                 line = reading.result() if reading.done() else None
                 if line:
-                    lines.append(line.decode(errors="replace").rstrip("\r\n"))
+                    text = line.decode(errors="replace").rstrip("\r\n")
+                    lines.append(f"[node {node}] {text}" if node else text)
                     file.write(lines[-1] + "\n")
                     file.flush()
                 now = asyncio.get_running_loop().time()
@@ -252,13 +262,31 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(error.consumed)
 
 
-async def _end(process: asyncio.subprocess.Process, grace_s: float) -> None:
-    """SIGTERM to the command, SIGKILL to all it started."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+async def _end(processes: list[asyncio.subprocess.Process], grace_s: float) -> None:
+    """SIGTERM to the command on every node, SIGKILL to all it started once the main one has ended."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
     with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(process.wait(), timeout=grace_s)
-    _kill_group(process)
+        await asyncio.wait_for(processes[0].wait(), timeout=grace_s)
+    for process in processes:
+        _kill_group(process)
+
+
+def _nodes(job: Job) -> list[dict[str, str]]:
+    """What Batch tells each node of a job of itself and of the others; nothing where there is one."""
+    count = int(job.get("nodeProperties", {}).get("numNodes", 1))
+    if count == 1:
+        return [{}]
+    with socket.socket() as probe:  # on AWS every node has an address of its own, here they share one
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"AWS_BATCH_JOB_NUM_NODES": str(count), "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0", "TIDEMILL_NODES_PORT": port}
+    main = {"AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS": "127.0.0.1"}  # which the main node is not told
+    return [
+        {**shared, **(main if node else {}), "AWS_BATCH_JOB_NODE_INDEX": str(node), "AWS_BATCH_JOB_ID": f"{key}#{node}"}
+        for node, key in enumerate([job["jobId"]] * count)
+    ]
 
 
 def _kill_group(process: asyncio.subprocess.Process) -> None:

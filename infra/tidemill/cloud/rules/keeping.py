@@ -8,7 +8,7 @@ from typing import Any
 
 from tidemill.cloud.expand import Template
 from tidemill.cloud.rules import reading
-from tidemill.cloud.rules.reading import of_type, target, true
+from tidemill.cloud.rules.reading import containers, of_type, target, true
 
 Wrong = Iterator[tuple[str, str]]
 GATEWAY_S = 30  # an HTTP API gives up after 30 s, whatever the function does
@@ -103,12 +103,12 @@ def an_api_is_throttled_and_logged(template: Template) -> Wrong:
 def a_job_is_confined_and_ends(template: Template) -> Wrong:
     """A training job runs strangers' data: no privileges, no root, no endless run."""
     for name, job in of_type(template, "Batch::JobDefinition").items():
-        container = job.get("ContainerProperties") or {}
-        if true(container.get("Privileged")):
-            yield name, "is privileged"
-        if str(container.get("User", "0")) in ("0", "root"):
-            yield name, "runs as root"
-        if not true(container.get("ReadonlyRootFilesystem")):
-            yield name, "may write its own file system"
+        for container in containers(job):
+            if true(container.get("Privileged")):
+                yield name, "is privileged"
+            if str(container.get("User", "0")) in ("0", "root"):
+                yield name, "runs as root"
+            if not true(container.get("ReadonlyRootFilesystem")):
+                yield name, "may write its own file system"
         if not (job.get("Timeout") or {}).get("AttemptDurationSeconds"):
             yield name, "has no time limit"

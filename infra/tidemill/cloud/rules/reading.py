@@ -115,3 +115,9 @@ def everyone(statement: Statement) -> bool:
     principal = statement.get("Principal")
     named = as_list(principal.get("AWS")) if isinstance(principal, dict) else as_list(principal)
     return statement.get("Effect") == "Allow" and "*" in named and not statement.get("Condition")
+
+
+def containers(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a job definition starts: one container, or one for every range of nodes."""
+    ranges = (job.get("NodeProperties") or {}).get("NodeRangeProperties") or []
+    return [found.get("Container") or {} for found in ranges] or [job.get("ContainerProperties") or {}]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tidemill.cloud.expand import Template
 from tidemill.cloud.rules import reading
-from tidemill.cloud.rules.reading import as_list, of_type, target, text
+from tidemill.cloud.rules.reading import as_list, containers, of_type, target, text
 
 Wrong = Iterator[tuple[str, str]]
 # Actions that know no resource, and so must be allowed on "*".
@@ -66,7 +66,7 @@ def nothing_carries_a_secret_in_the_clear(template: Template) -> Wrong:
             if SECRET.search(key) and isinstance(value, str):
                 yield name, f"has {key} in its environment"
     for name, job in of_type(template, "Batch::JobDefinition").items():
-        for item in (job.get("ContainerProperties") or {}).get("Environment") or []:
+        for item in [item for container in containers(job) for item in container.get("Environment") or []]:
             if SECRET.search(item["Name"]) and isinstance(item["Value"], str):
                 yield name, f"has {item['Name']} in its environment"
 

@@ -48,9 +48,10 @@ def estimate(run: Item, earlier: Sequence[Item], prices: Prices) -> dict[str, An
     else:
         seconds = FIXED_S + _work(run)
         basis = "runs of the same kind of data on two cores without a GPU"
-    seconds = min(round(seconds, 1), LONGEST_S)
+    seconds, count = min(round(seconds, 1), LONGEST_S), nodes(run)
+    usd, most = count * prices.job(seconds, spot=count == 1), count * prices.job(seconds, spot=False)
     return {
-        **{"seconds": seconds, "usd": _cents(prices.job(seconds)), "most_usd": _cents(prices.job(seconds, spot=False))},
+        **{"seconds": seconds, "usd": _cents(usd), "most_usd": _cents(most), "nodes": count},
         **{"currency": prices.currency, "prices": prices.date, "basis": basis},
     }
 
@@ -64,8 +65,9 @@ def within(budget_usd: float | None, estimated: Item, prices: Prices, reserved_u
     if budget_usd is None:
         return None
     seconds, start_s = float(estimated["seconds"]), prices.of("training.start_s")
-    most, left_usd = prices.job(seconds, spot=False), budget_usd - reserved_usd
-    affordable_s = left_usd / prices.dearest_hour * HOUR_S
+    count = int(estimated.get("nodes", 1))
+    most, left_usd = count * prices.job(seconds, spot=False), budget_usd - reserved_usd
+    affordable_s = left_usd / count / prices.dearest_hour * HOUR_S
     if most > left_usd or affordable_s - start_s < LEAST_TIMEOUT_S:
         left = f", of which interrupted jobs may have spent {reserved_usd:.2f}" if reserved_usd else ""
         raise OverBudget(
@@ -78,7 +80,7 @@ def within(budget_usd: float | None, estimated: Item, prices: Prices, reserved_u
     tries = min(MOST_ATTEMPTS * MOST_JOBS, max(1, int(affordable_s / (SPARE * seconds + start_s))))
     timeout_s = max(LEAST_TIMEOUT_S, int(min(LONGEST_S, affordable_s / tries - start_s)))
     attempts = min(MOST_ATTEMPTS, tries)
-    reserved = reserved_usd + attempts * prices.job(timeout_s, spot=False)
+    reserved = reserved_usd + attempts * count * prices.job(timeout_s, spot=False)
     return {"attempts": attempts, "timeout_s": timeout_s, "reserved_usd": reserved}
 
 
@@ -92,8 +94,11 @@ def spent(run: Item, prices: Prices) -> dict[str, Any] | None:
     if seconds is None or run.get("reused"):
         return None
     machine = run.get("machine") or {}
-    usd = prices.job(seconds, str(machine.get("type", "")), spot=bool(machine.get("spot", True)))
-    where = str(machine.get("type") or "") or "the dearest machine, Spot: the job named none"
+    count = nodes(run)
+    spot = bool(machine.get("spot", count == 1))
+    usd = count * prices.job(seconds, str(machine.get("type", "")), spot=spot)
+    where = str(machine.get("type") or "") or f"the dearest machine{', Spot' if spot else ''}: the job named none"
+    where = f"{count} x {where}" if count > 1 else where
     return {
         "seconds": seconds,
         "usd": _cents(usd),
@@ -110,6 +115,11 @@ def thousand(version: Item, prices: Prices, *, rows: int = 1) -> dict[str, Any] 
     billed_ms = math.ceil(OVERHEAD_MS + float(version["predict_ms"]) * rows)
     usd = 1000 * (prices.function(billed_ms / 1000, PREDICT_MEMORY_MB) + prices.of("http_api.million_requests") / 1e6)
     return {"usd": float(f"{usd:.3g}"), "currency": prices.currency, "billed_ms": billed_ms, "prices": prices.date}
+
+
+def nodes(run: Item) -> int:
+    """How many machines a run's job takes at once."""
+    return int(((run.get("spec") or {}).get("job") or {}).get("nodes") or 1)
 
 
 def _work(run: Item) -> float:
@@ -135,7 +145,7 @@ def _rows(run: Item) -> int:
 
 
 def _recipe(run: Item) -> list[Any]:
-    return [(run.get("spec") or {}).get(name) for name in ("train", "augment", "search")]
+    return [*((run.get("spec") or {}).get(name) for name in ("train", "augment", "search")), nodes(run)]
 
 
 def _between(start: Any, end: Any) -> float | None:

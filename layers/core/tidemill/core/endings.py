@@ -29,7 +29,8 @@ class Ending:
 
 def ending_of(job: dict[str, Any]) -> Ending:
     """What a FAILED job, as DescribeJobs and its events show it, died of."""
-    container = job.get("container") or {}
+    attempts = job.get("attempts") or [{}]  # a job on several nodes has its container there
+    container = job.get("container") or attempts[-1].get("container") or {}
     reason, status = str(container.get("reason") or ""), str(job.get("statusReason") or "")
     if job.get("isTerminated") or job.get("isCancelled"):
         return Ending("STOPPED", "The job was stopped by hand.")

@@ -34,6 +34,7 @@ class Settings:
     retrain_queue: str = ""
     retrain_queue_url: str = ""
     on_demand_queue: str = ""
+    nodes: str = ""  # the name of the queue and of the definition of jobs on several machines
     preprocess_queue_url: str = ""
     train_queue_url: str = ""
     promote_queue_url: str = ""
@@ -60,6 +61,7 @@ class Settings:
             retrain_queue=environment.get("TIDEMILL_RETRAIN_QUEUE_ARN", ""),
             retrain_queue_url=environment.get("TIDEMILL_RETRAIN_QUEUE_URL", ""),
             on_demand_queue=environment.get("TIDEMILL_ON_DEMAND_QUEUE", ""),
+            nodes=environment.get("TIDEMILL_NODES", ""),
             preprocess_queue_url=environment.get("TIDEMILL_PREPROCESS_QUEUE_URL", ""),
             train_queue_url=environment.get("TIDEMILL_TRAIN_QUEUE_URL", ""),
             promote_queue_url=environment.get("TIDEMILL_PROMOTE_QUEUE_URL", ""),

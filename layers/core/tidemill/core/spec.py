@@ -128,6 +128,13 @@ class Promote:
 
 
 @dataclass(frozen=True)
+class Job:
+    """What a training runs on; not what it makes, so it is no part of a version's fingerprint."""
+
+    nodes: int = 1  # machines that share the work, for data sets that keep one GPU busy for hours; never Spot
+
+
+@dataclass(frozen=True)
 class Budget:
     """What a run may cost."""
 
@@ -178,6 +185,7 @@ class Spec:
     search: Search = field(default_factory=Search)
     decision: Decision = field(default_factory=Decision)
     promote: Promote = field(default_factory=Promote)
+    job: Job = field(default_factory=Job)
     budget: Budget = field(default_factory=Budget)
     canary: Canary = field(default_factory=Canary)
     monitor: Monitor = field(default_factory=Monitor)
@@ -282,6 +290,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "search.folds": (0, 20),
     "decision.false_positive": (0.0, 1e12),
     "decision.false_negative": (0.0, 1e12),
+    "job.nodes": (1, 16),
     "budget.max_usd": (0.0, 1e9),
     "canary.share": (0.0, 1.0),
     "canary.minutes": (0, 43_200),

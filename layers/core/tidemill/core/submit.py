@@ -16,7 +16,7 @@ RETRY_RULES = (
     {"onStatusReason": "Host EC2*", "action": "RETRY"},
     {"onReason": "CannotPull*", "action": "RETRY"},
     {"onExitCode": "75", "action": "RETRY"},
-    {"onExitCode": "137", "action": "RETRY"},
+    {"onExitCode": "13*", "action": "RETRY"},
     {"onStatusReason": "*", "action": "EXIT"},
 )
 
@@ -43,7 +43,12 @@ def submit(model: str, run_id: str, registry: Registry, bus: Bus, settings: Sett
 
 
 def queue_of(run: Item, settings: Settings) -> str:
-    """Spot machines first; a run whose job was interrupted twice goes on where nobody takes machines away."""
+    """Spot machines first; a run whose job was interrupted twice goes on where nobody takes machines away.
+
+    Several machines at once are never Spot: Batch does not offer it, and each could take all the others down.
+    """
+    if costs.nodes(run) > 1:
+        return settings.nodes
     return settings.on_demand_queue if run.get("retries") and settings.on_demand_queue else settings.job_queue
 
 
@@ -72,6 +77,20 @@ def _bounded(bounds: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _containers(run: Item, settings: Settings) -> dict[str, Any]:
+    """The definition and what its containers are told: one, or one on each of several machines."""
+    names = {"TIDEMILL_MODEL": run["model"], "TIDEMILL_RUN": run["run"]}
+    told = {"environment": [{"name": name, "value": value} for name, value in names.items()]}
+    count = costs.nodes(run)
+    if count == 1:
+        return {"jobDefinition": settings.job_definition, "containerOverrides": told}
+    everywhere = {"targetNodes": "0:", "containerOverrides": told}
+    return {
+        "jobDefinition": settings.nodes,
+        "nodeOverrides": {"numNodes": count, "nodePropertyOverrides": [everywhere]},
+    }
+
+
 def _submit(
     run: Item, registry: Registry, settings: Settings, client: Any, estimated: Item, bounds: Mapping[str, Any] | None
 ) -> Item:
@@ -80,11 +99,8 @@ def _submit(
     job = client.submit_job(
         jobName=f"{model}-{run_id}",
         jobQueue=queue_of(run, settings),
-        jobDefinition=settings.job_definition,
         parameters={"model": model, "run": run_id},
-        containerOverrides={
-            "environment": [{"name": "TIDEMILL_MODEL", "value": model}, {"name": "TIDEMILL_RUN", "value": run_id}]
-        },
+        **_containers(run, settings),
         tags={"tidemill:model": model, "tidemill:run": run_id},
         **_bounded(bounds),
     )["jobId"]

@@ -77,7 +77,7 @@ class Sweep:
             for run in self.registry.runs(model):
                 if needs_work(run):
                     yield run["run"], partial(self._care, run)
-        for queue in dict.fromkeys([self.settings.job_queue, self.settings.on_demand_queue]):
+        for queue in dict.fromkeys([self.settings.job_queue, self.settings.on_demand_queue, self.settings.nodes]):
             if queue:
                 yield queue, partial(self._end_orphans, queue)
 

@@ -55,9 +55,9 @@ class Placement:
 
     @classmethod
     def of(cls, groups: int, configurations: int) -> Placement:
-        """The most devices that share so many groups, or so many configurations, evenly."""
+        """The most devices that share so many groups, or configurations, evenly; of several nodes all take part."""
         found = jax.devices()
-        counts = range(1, len(found) + 1)
+        counts = [n for n in range(1, len(found) + 1) if jax.process_count() == 1 or len(found) % n == 0]
         count, axis = max(
             (n, axis) for n in counts for axis, size in enumerate((groups, configurations)) if size % n == 0
         )

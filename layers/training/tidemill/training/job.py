@@ -30,9 +30,11 @@ from tidemill.core.registry import TERMINAL, Item, Registry
 from tidemill.core.settings import Settings
 from tidemill.core.spec import Spec
 from tidemill.core.storage import Storage
+from tidemill.training import crew
 from tidemill.training.machine import machine, row_ms
 
 DONE, BAD_DATA, BUG, INTERRUPTED = 0, 64, 70, 75
+IDLE, TRAIN = 0, 1  # what the first node of several tells the others
 BUG_REASON = {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read the run's log."}
 HEARTBEAT_S = 10.0  # well inside the lease
 REPORT_EVERY_S = 0.5  # progress is for people; more often than this costs writes and tells nobody anything
@@ -107,19 +109,24 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     settings = Settings.from_environment(environment)
     artifacts = Storage(settings.artifacts_bucket)
     registry = Registry(settings.table, artifacts)
-    stop = threading.Event()
+    stop, several = threading.Event(), crew.meet(environment)
     previous = signal.signal(signal.SIGTERM, lambda number, frame: _asked_to_stop(stop, number, frame))
+    model, run = environment["TIDEMILL_MODEL"], environment["TIDEMILL_RUN"]
+    code = BUG
     try:
-        return work(
-            environment["TIDEMILL_MODEL"],
-            environment["TIDEMILL_RUN"],
-            registry,
-            artifacts,
-            stop,
-            environment=environment,
-        )
+        if several and not several.leads():
+            code = follow(model, run, registry, artifacts, stop, environment)
+        else:
+            code = work(model, run, registry, artifacts, stop, environment=environment)
+    except Exception:
+        if not several:
+            raise
+        log.exception("This node failed.")
     finally:
         signal.signal(signal.SIGTERM, previous)
+    if several:
+        several.leave(code)
+    return code
 
 
 def work(
@@ -134,6 +141,7 @@ def work(
     """Take the run, make its bundle unless it stands already, register it; the exit code."""
     run = _take(model, run_id, registry, environment)
     if run is None:
+        crew.agreed(environment, IDLE)
         return DONE if _known(model, run_id, registry) else INTERRUPTED
     heart = Heart(registry, run)
     heart.start()
@@ -145,8 +153,10 @@ def work(
         return DONE
     except TidemillError as error:
         return _ended_badly(run, registry, heart, error)
-    except Exception:
+    except Exception as error:
         log.exception("The job failed.")
+        if crew.lost_one(error, environment):
+            return INTERRUPTED
         _end(
             run,
             registry,
@@ -160,9 +170,33 @@ def work(
     return DONE
 
 
+def follow(
+    model: str,
+    run_id: str,
+    registry: Registry,
+    artifacts: Storage,
+    stop: threading.Event,
+    environment: Mapping[str, str],
+) -> int:
+    """What every other node does: the same work, of which only the first keeps anything; the exit code."""
+    if crew.agreed(environment, IDLE) == IDLE:
+        return DONE
+    folder = Path(tempfile.mkdtemp(prefix="tidemill-job-", dir=environment.get("TIDEMILL_WORK_DIR") or None))
+    try:
+        run = registry.run(model, run_id)
+        backbone = _fetch_backbone(run, artifacts, None, folder, environment)
+        _train(run, artifacts, None, stop, folder, folder / "bundle", backbone, environment)
+    except TidemillError as error:
+        log.info("%s", error.message)
+        return INTERRUPTED if error.code == "INTERRUPTED" else BAD_DATA
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return DONE
+
+
 def _take(model: str, run_id: str, registry: Registry, environment: Mapping[str, str]) -> Item | None:
     """The run under this job's lease, or None when it is not to be had."""
-    job = environment.get("AWS_BATCH_JOB_ID") or f"local-{os.getpid()}"
+    job = environment.get("AWS_BATCH_JOB_ID", "").partition("#")[0] or f"local-{os.getpid()}"  # of nodes: job#0
     stream = _log_stream(environment)
     deadline = time.monotonic() + RUN_APPEARS_S
     while not _known(model, run_id, registry):
@@ -188,17 +222,19 @@ def _make(
     environment: Mapping[str, str],
 ) -> None:
     model, run_id = run["model"], run["run"]
+    prefix = f"bundles/{model}/{run_id}/"
     existing = registry.version_of(model, run["fingerprint"])
+    stands = existing is not None or artifacts.read_json_or_none(prefix + MANIFEST) is not None
+    crew.agreed(environment, IDLE if stands else TRAIN)
     if existing is not None:
         registry.adopt(model, run_id, existing)
         return
-    prefix = f"bundles/{model}/{run_id}/"
     bundle = folder / "bundle"
-    if artifacts.read_json_or_none(prefix + MANIFEST) is not None:
+    if stands:
         artifacts.read_folder(prefix, bundle)
     else:
         backbone = _fetch_backbone(run, artifacts, heart, folder, environment)
-        _train(run, artifacts, heart, stop, folder, bundle, backbone)
+        _train(run, artifacts, heart, stop, folder, bundle, backbone, environment)
         heart.report(Progress("storing", message="writing the bundle"))
         artifacts.write_folder(bundle, prefix)
     heart.report(Progress("registering"))
@@ -210,13 +246,14 @@ def _make(
 
 
 def _fetch_backbone(
-    run: Item, artifacts: Storage, heart: Heart, folder: Path, environment: Mapping[str, str]
+    run: Item, artifacts: Storage, heart: Heart | None, folder: Path, environment: Mapping[str, str]
 ) -> Path | None:
     """The folder with the backbone that the run's specification names; raises NotFound (UNKNOWN_BACKBONE)."""
     name = Spec.from_json(run["spec"]).train.backbone
     if not name:
         return None
-    heart.report(Progress("reading", message=f"reading the backbone {name}"))
+    if heart is not None:
+        heart.report(Progress("reading", message=f"reading the backbone {name}"))
     data = Storage(environment.get("TIDEMILL_DATA_BUCKET", ""), artifacts.client)
     return backbones.fetch(data, name, folder / "backbone")
 
@@ -224,26 +261,34 @@ def _fetch_backbone(
 def _train(
     run: Item,
     artifacts: Storage,
-    heart: Heart,
+    heart: Heart | None,  # of the node that speaks for the job
     stop: threading.Event,
     folder: Path,
     bundle: Path,
     backbone: Path | None,
+    environment: Mapping[str, str],
 ) -> None:
     from tidemill.training.checkpoint import Interrupted
     from tidemill.training.fit import fit_bundle
 
-    heart.report(Progress("reading", message="reading the dataset"))
+    if heart is not None:
+        heart.report(Progress("reading", message="reading the dataset"))
     dataset = folder / "dataset"
     artifacts.read_folder(f"datasets/{run['model']}/{run['dataset']}/", dataset)
     checkpoints, prefix = folder / "checkpoints", f"checkpoints/{run['model']}/{run['run']}/"
     checkpoints.mkdir()
-    _resume(artifacts, prefix, checkpoints)
+    if heart is not None:
+        crew.agreed(environment, _resume(artifacts, prefix, checkpoints))
+    elif number := crew.agreed(environment, 0):
+        artifacts.read_folder(f"{prefix}{number:09d}/", checkpoints / f"{number:09d}")
 
     def keep(path: Path) -> None:
-        artifacts.write_folder(path, f"{prefix}{path.name}/")
+        if heart is not None:
+            artifacts.write_folder(path, f"{prefix}{path.name}/")
 
     def progress(report: Progress) -> None:
+        if heart is None:
+            return
         heart.report(report)
         if heart.lost:
             raise Lost
@@ -263,8 +308,8 @@ def _train(
     )
 
 
-def _resume(artifacts: Storage, prefix: str, checkpoints: Path) -> None:
-    """Fetch the newest complete checkpoint of an earlier attempt, if there is one."""
+def _resume(artifacts: Storage, prefix: str, checkpoints: Path) -> int:
+    """Fetch the newest complete checkpoint of an earlier attempt; its number, 0 if there is none."""
     complete = [item["Key"] for item in artifacts.keys(prefix) if item["Key"].endswith("/" + MANIFEST)]
     for key in sorted(complete, reverse=True):
         name = key[len(prefix) : -len(MANIFEST) - 1]
@@ -275,7 +320,8 @@ def _resume(artifacts: Storage, prefix: str, checkpoints: Path) -> None:
             shutil.rmtree(checkpoints / name, ignore_errors=True)
             continue
         log.info("Resuming from checkpoint %s.", name)
-        return
+        return int(name)
+    return 0
 
 
 def _version_fields(run: Item, bundle: Path, prefix: str, heart: Heart) -> Item:

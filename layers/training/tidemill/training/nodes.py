@@ -11,14 +11,19 @@ for them forever: `any_of` before a chunk, `first` for what the first node alone
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 
 PORT = 12345  # of the first node, where the others meet
 MEET_S = 600  # a node may still pull its image
+WAIT_S = 60
+WAITING = (0, 75)  # exit codes of a node that has done its part, or stopped as agreed
 
 
 def join(environment: Mapping[str, str] = os.environ) -> None:
@@ -41,6 +46,21 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
 def leads() -> bool:
     """Whether this node speaks for the job: to the registry, to the bucket, to people."""
     return bool(jax.process_index() == 0)
+
+
+def leave(code: int) -> NoReturn:
+    """End a node: the first at once, for its end is the job's; the others wait, to be ended with it.
+
+    One that failed does not wait: its end is how the others learn of it.
+    JAX's own way out waits until all nodes want to go, which one that was left behind in a computation never does.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not leads() and code in WAITING:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        while True:
+            time.sleep(WAIT_S)
+    os._exit(code)
 
 
 def any_of(flag: bool) -> bool:

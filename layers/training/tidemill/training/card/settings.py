@@ -51,6 +51,7 @@ MEANING = {
     "decision.false_negative": "cost of not acting where something was",
     "decision.positive": "label that is acted on (empty: the rarer one)",
     "promote.auto": "the version may go into service by itself when the gate agrees",
+    "job.nodes": "machines that train together",
     "budget.max_usd": "most that the training job may cost, in dollars",
     "canary.share": "share of requests a new version answers as challenger first (0: it becomes champion at once)",
     "canary.minutes": "minutes a new version is watched, as challenger and as champion (0: not at all)",
