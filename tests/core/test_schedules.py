@@ -56,7 +56,7 @@ class World:
 
     def __init__(self, **said: Any) -> None:
         self.clocks = Clocks()
-        self.alias: Any = {"version": 1, "run": "r-1"}
+        self.alias: Any = {"version": 1, "run": "r-1", "rev": 1}
         self.spec: Any = {"schedule": said}
         self.registry: Any = SimpleNamespace(
             table=MemoryTable(), journal=None, alias=lambda _: self.alias, run=lambda *_: {"spec": self.spec}
@@ -152,3 +152,10 @@ def test_names_fit_and_differ(length: int) -> None:
     one, other = "m" * length, "m" * (length - 1) + "n"
     names = {name_of(clock, model) for clock in ("monitor", "retrain") for model in (one, other)}
     assert len(names) == 4 and all(len(name) <= 64 for name in names)
+
+
+def test_the_sweep_can_see_which_move_the_clocks_follow() -> None:
+    world = World(retrain="rate(7 days)")
+    world.alias["rev"] = 7
+    world.keep()
+    assert world.registry.table.get("MODEL#income", "CLOCKS")["rev"] == 7

@@ -14,7 +14,7 @@ from tidemill.core import manifest
 from tidemill.core.registry import Registry
 from tidemill.core.storage import Storage
 
-QUEUES = ("preprocess", "train", "promote")
+QUEUES = ("preprocess", "train", "promote", "score", "retrain")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,9 +21,9 @@ from tidemill.core.limits import LIMITS, Limit
 from tidemill.core.rebuild import rebuild
 from tidemill.core.registry import Registry
 from tidemill.core.scorings import Scorings, is_request, scoring_of
+from tidemill.core.stalled import message_of
 from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of
-from tidemill.local.recover import _live_scorings
 from tidemill.serving import scoring_job
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -270,10 +271,11 @@ def test_after_a_kill_of_the_stack_a_scoring_is_found_and_its_own_message_ends_i
     expected, upload = predictions(world, whole), replace(whole, sequencer="0B")
     with pytest.raises(Crash), world.crashing(8, False):
         deliver(notification_of(upload))
-    (found,) = [item for item in _live_scorings(world.registry) if item["model"] == model]
-    deliver(notification_of(Upload(**found["request"])))
+    found = [message_of(item, None, datetime.now(UTC), hurry=True) for item in Scorings(world.registry).of(model)]
+    (body,) = [body for body in found if body]
+    deliver(body)
     check(world, upload, expected)
-    assert not [item for item in _live_scorings(world.registry) if item["model"] == model]
+    assert {item["state"] for item in Scorings(world.registry).of(model)} == {"DONE"}
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from tidemill.core.progress import Progress, Report, silent
 from tidemill.core.rebuild import rebuild
-from tidemill.core.registry import Item, Registry
-from tidemill.core.scorings import LIVE, Scorings
+from tidemill.core.registry import Registry
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.core.sweep import Sweep
-from tidemill.core.uploads import Upload, notification_of
 from tidemill.local.stack import Stack, settled
 
 
@@ -28,27 +24,12 @@ def recover(stack: Stack, report: Report = silent) -> dict[str, int]:
     counts, unfinished = rebuild(Registry(outputs["TableName"], None, resource), artifacts)
     registry = Registry(outputs["TableName"], artifacts, resource)
     sqs = stack.client("sqs")
-    scorings = _live_scorings(registry)
-    for scoring in scorings:
-        body = notification_of(Upload(**scoring["request"]))
-        sqs.send_message(QueueUrl=outputs["ScoreQueueUrl"], MessageBody=body)
-    Sweep(registry, uploads, artifacts, settings_of(stack), sqs, stack.client("batch"), hurry=True).run()
-    for item in registry.models():  # a killed stack forgets its schedules
-        if item["champion"]:
-            body = json.dumps({"wake": "clocks", "model": item["model"]})
-            sqs.send_message(QueueUrl=outputs["RetrainQueueUrl"], MessageBody=body)
+    done = Sweep(registry, uploads, artifacts, settings_of(stack), sqs, stack.client("batch"), hurry=True).run()
     settled(stack.state)
     known = sum(len(registry.runs(model["model"])) for model in registry.models())
-    resumed = len(unfinished) + len(scorings) + known - counts["run"]
+    resumed = len(unfinished) + done["scoring sent again"] + known - counts["run"]
     report(Progress("recovering", message=f"{sum(counts.values())} items restored, {resumed} runs go on"))
     return {**counts, "resumed": resumed}
-
-
-def _live_scorings(registry: Registry) -> list[Item]:
-    """Scorings that have not ended; one that a job has is left to it when its message comes."""
-    scorings = Scorings(registry)
-    found = [item for model in registry.models() for item in scorings.of(model["model"])]
-    return [item for item in found if item["state"] in LIVE]
 
 
 def settings_of(stack: Stack) -> Settings:
@@ -64,4 +45,6 @@ def settings_of(stack: Stack) -> Settings:
         preprocess_queue_url=outputs["PreprocessQueueUrl"],
         train_queue_url=outputs["TrainQueueUrl"],
         promote_queue_url=outputs["PromoteQueueUrl"],
+        score_queue_url=outputs["ScoreQueueUrl"],
+        retrain_queue_url=outputs["RetrainQueueUrl"],
     )

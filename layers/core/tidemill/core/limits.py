@@ -87,6 +87,7 @@ LIMITS: dict[str, Limit] = {
     "again_submitted": Limit(120, "seconds", "then Batch is asked what became of the job"),
     "again_running": Limit(120, "seconds", "a job reports every 10; one that does not is looked after by then"),
     "again_ready": Limit(400, "seconds", "judging takes a function at most 300"),
+    "again_scoring": Limit(6_000, "seconds", "a killed function's message comes back by itself after 5,400"),
     "late_received": Limit(6 * HOUR, "seconds", "21 tries to read a file that cannot be read"),
     "late_prepared": Limit(DAY, "seconds", "a day for Batch to take jobs again"),
     "late_submitted": Limit(30 * HOUR, "seconds", "Batch itself gives up a job without a machine after 24 hours"),

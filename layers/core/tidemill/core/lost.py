@@ -52,25 +52,26 @@ def upload_of(bucket: str, entry: Item, known: list[Item] | None = None) -> Uplo
         size_bytes=int(entry["Size"]),
         etag=str(entry["ETag"]).strip('"'),
         sequencer="F" * 32,
-        time=max([_told(stamp if stamp.microsecond else stamp + timedelta(milliseconds=999)), *times]),
+        time=max([told(stamp if stamp.microsecond else stamp + timedelta(milliseconds=999)), *times]),
         version=version_of(entry.get("VersionId")),
     )
 
 
-def _told(stamp: datetime) -> str:
+def told(stamp: datetime) -> str:
+    """A time of the bucket's list as an event would write it."""
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_known(upload: Upload, entry: Item, known: list[Item]) -> bool:
     """Whether a run has this version, or, from before versions were kept, these bytes from no earlier time."""
-    modified = _told(entry["LastModified"])[:19]
+    modified = told(entry["LastModified"])[:19]
     for run in known:
-        told: dict[str, Any] = run["upload"]
-        if told["key"] != upload.key:
+        other: dict[str, Any] = run["upload"]
+        if other["key"] != upload.key:
             continue
-        if upload.version and told.get("version") == upload.version:
+        if upload.version and other.get("version") == upload.version:
             return True
-        if not (told.get("version") and upload.version) and told["etag"] == upload.etag and told["time"] >= modified:
+        if not (other.get("version") and upload.version) and other["etag"] == upload.etag and other["time"] >= modified:
             return True
     return False
 

@@ -55,6 +55,7 @@ def keep(model: str, registry: Registry, settings: Settings, client: Any = None)
     May be called any number of times; a schedule that is right is left alone, for a changed one starts to count anew.
     """
     client = client if client is not None else clients.client("scheduler")
+    alias = registry.alias(model)  # before what it says is read: what moves meanwhile is looked after again
     schedule = schedule_of(model, registry)
     for clock, queue in zip(CLOCKS, (settings.monitor_queue, settings.retrain_queue), strict=True):
         time = getattr(schedule, clock) if schedule is not None and queue else ""
@@ -62,6 +63,8 @@ def keep(model: str, registry: Registry, settings: Settings, client: Any = None)
             _delete(client, settings.schedule_group, name_of(clock, model))
         else:
             _put(client, _wanted(clock, model, time, queue, schedule.paused, settings))
+    if alias is not None:  # for the sweep, which sees by it whether the event of a move was lost
+        registry.table.put({"pk": f"MODEL#{model}", "sk": "CLOCKS", "rev": alias["rev"], "at": now()})
     return schedule
 
 

@@ -28,8 +28,9 @@ def is_request(upload: Upload) -> bool:
 
 
 def scoring_of(upload: Upload) -> str:
-    """The scoring a file starts. The same event, however often it comes, names the same scoring."""
-    identity = "\n".join([upload.bucket, upload.key, upload.etag, upload.sequencer])
+    """The scoring a file starts. The same event, however often it comes, and the bucket's list name the same one."""
+    which = [upload.version] if upload.version else [upload.etag, upload.sequencer]
+    identity = "\n".join([upload.bucket, upload.key, *which])
     return "s-" + hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 

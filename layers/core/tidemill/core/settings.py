@@ -38,6 +38,7 @@ class Settings:
     preprocess_queue_url: str = ""
     train_queue_url: str = ""
     promote_queue_url: str = ""
+    score_queue_url: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -65,4 +66,5 @@ class Settings:
             preprocess_queue_url=environment.get("TIDEMILL_PREPROCESS_QUEUE_URL", ""),
             train_queue_url=environment.get("TIDEMILL_TRAIN_QUEUE_URL", ""),
             promote_queue_url=environment.get("TIDEMILL_PROMOTE_QUEUE_URL", ""),
+            score_queue_url=environment.get("TIDEMILL_SCORE_QUEUE_URL", ""),
         )

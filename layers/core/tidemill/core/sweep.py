@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from tidemill.core import jobs
+from tidemill.core import jobs, stalled
 from tidemill.core.clock import now
 from tidemill.core.errors import Conflict, Unavailable
 from tidemill.core.limits import limit
@@ -24,6 +24,8 @@ from tidemill.core.names import may_name
 from tidemill.core.rebuild import needs_work
 from tidemill.core.registry import LIVE, TERMINAL, Item, Registry
 from tidemill.core.retries import is_held, job_of, may_retry, reopen
+from tidemill.core.scorings import LIVE as SCORING
+from tidemill.core.scorings import Scorings
 from tidemill.core.settings import Settings
 from tidemill.core.storage import Storage
 from tidemill.core.uploads import Upload, notification_of
@@ -73,10 +75,15 @@ class Sweep:
 
     def _steps(self) -> Iterator[Step]:
         yield "lost uploads", self._take_lost_uploads
+        yield "lost requests", self._take_lost_requests
         for model in [item["sk"] for item in self.registry.table.query("MODELS")]:
             for run in self.registry.runs(model):
                 if needs_work(run):
                     yield run["run"], partial(self._care, run)
+            for scoring in Scorings(self.registry).of(model):
+                if scoring["state"] in SCORING:
+                    yield scoring["scoring"], partial(self._care_for_scoring, scoring)
+            yield model, partial(self._wind_clocks, model)
         for queue in dict.fromkeys([self.settings.job_queue, self.settings.on_demand_queue, self.settings.nodes]):
             if queue:
                 yield queue, partial(self._end_orphans, queue)
@@ -92,10 +99,7 @@ class Sweep:
     # ------------------------------------------------------------------ uploads
     def _take_lost_uploads(self) -> str | None:
         """Record and announce uploads that nobody told of; remember until when the bucket was looked through."""
-        since = datetime(1970, 1, 1, tzinfo=UTC)
-        if "uploads_until" in self.mark:
-            since = _time(self.mark["uploads_until"]) - timedelta(seconds=limit("sweep_overlap"))
-        until = self.at - timedelta(seconds=0 if self.hurry else limit("sweep_upload"))
+        since, until = self._window("uploads_until")
         found = lost_uploads(self.registry, self.uploads, self.artifacts, since, until)
         for upload in found:
             if may_name(upload.model):
@@ -103,6 +107,47 @@ class Sweep:
             self._send(self.settings.preprocess_queue_url, notification_of(upload))
         self.registry.table.update("SWEEP", "META", "SET uploads_until = :until", {":until": until.isoformat()})
         return f"{len(found)} uploads found" if found else None
+
+    def _window(self, mark: str) -> tuple[datetime, datetime]:
+        """Of what times a bucket's list is looked through: since the sweep before, with room for what shows late."""
+        since = datetime(1970, 1, 1, tzinfo=UTC)
+        if mark in self.mark:
+            since = _time(self.mark[mark]) - timedelta(seconds=limit("sweep_overlap"))
+        return since, self.at - timedelta(seconds=0 if self.hurry else limit("sweep_upload"))
+
+    # ------------------------------------------------------------------ files to be scored, clocks
+    def _take_lost_requests(self) -> str | None:
+        """Announce files to be scored that nobody told of."""
+        since, until = self._window("requests_until")
+        found = stalled.lost_requests(self.registry, self.uploads, self.artifacts, since, until)
+        for request in found:
+            self._send(self.settings.score_queue_url, notification_of(request))
+        self.registry.table.update("SWEEP", "META", "SET requests_until = :until", {":until": until.isoformat()})
+        return f"{len(found)} requests found" if found else None
+
+    def _care_for_scoring(self, scoring: Item) -> str | None:
+        """Send a scoring's message again where it should have come, and remember when."""
+        body = stalled.message_of(scoring, self.batch, self.at, hurry=self.hurry)
+        if body is None:
+            return None
+        self._send(self.settings.score_queue_url, body)
+        key = f"SCORING#{scoring['scoring']}"
+        self.registry.table.update(
+            f"MODEL#{scoring['model']}",
+            key,
+            "SET swept = :at",
+            {":at": self.at.isoformat()},
+            condition="attribute_exists(pk)",
+        )
+        return "scoring sent again"
+
+    def _wind_clocks(self, model: str) -> str | None:
+        """Have a model's schedules looked after where the event of its new version was lost."""
+        body = stalled.clocks_message(self.registry, model, self.at, hurry=self.hurry)
+        if body is None:
+            return None
+        self._send(self.settings.retrain_queue_url, body)
+        return "clocks sent again"
 
     # ------------------------------------------------------------------ runs
     def _care(self, run: Item) -> str | None:
