@@ -116,6 +116,7 @@ def test_a_smaller_search_tries_the_first_configurations_of_a_larger_one(one: in
     assert settings(many)[:few] == settings(few)
 
 
+@pytest.mark.slow
 def test_the_benchmark_trains_by_the_code_that_is_shipped() -> None:
     """In a process of its own, as the benchmark does: a change of the training loop must not be found out there."""
     command = [sys.executable, "-c", "from searching import ours; print(len(ours.together(2)()))"]

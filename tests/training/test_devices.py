@@ -36,7 +36,7 @@ def trained(out: Path, cores: int, family: str, copies: int) -> dict[str, np.nda
         return dict(found)
 
 
-@pytest.mark.parametrize(("family", "copies"), [("tabm", 1), ("mlp", 3)])
+@pytest.mark.parametrize(("family", "copies"), [("tabm", 1), pytest.param("mlp", 3, marks=pytest.mark.slow)])
 def test_two_devices_learn_what_one_learns(family: str, copies: int, tmp_path: Path) -> None:
     alone, both = (trained(tmp_path / f"{count}.npz", count, family, copies) for count in (1, 2))
     assert [alone.pop("devices"), both.pop("devices")] == [1, 2]

@@ -102,6 +102,7 @@ def test_the_file_answers_from_pixels_as_the_model_did(stamps: Path, weights: Pa
     assert right.mean() == pytest.approx(read(tmp_path, "metrics.json")["metrics"]["accuracy"]["value"])
 
 
+@pytest.mark.slow
 def test_beside_it_a_net_is_trained_and_what_is_better_answers(stamps: Path, weights: Path, tmp_path: Path) -> None:
     fit_bundle(stamps, BESIDE, tmp_path, backbone_dir=weights)
     search = read(tmp_path, "search.json")

@@ -75,7 +75,10 @@ def test_weights_follow_from_the_seed_and_what_decays_is_told_for_each(name: str
         assert yes == ("kernel" in jax.tree_util.keystr(path)), path
 
 
-@pytest.mark.parametrize(("name", "shape"), [*((name, SHAPE) for name in NAMES[:3]), ("resnet", (18, 13, 3))])
+RESNET = pytest.param("resnet", (18, 13, 3), marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "shape"), [*((name, SHAPE) for name in NAMES[:3]), RESNET])
 def test_the_exported_graphs_answer_and_explain_at_every_batch_size(
     name: str, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
@@ -103,7 +106,9 @@ def test_a_picture_is_answered_by_itself(name: str) -> None:
     assert together.std(0).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["cnn2", "cnn_lstm", pytest.param("resnet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["cnn2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn_lstm", "resnet"))]
+)
 def test_it_learns_what_can_be_seen(name: str) -> None:
     x_nhwc, y_n = drawn(240)
     net, _ = net_of(name)

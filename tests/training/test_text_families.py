@@ -21,6 +21,9 @@ from tidemill.training.paths import quickly
 from tidemill.training.search import Found
 
 NAMES = [name for name in MODALITIES["text"] if name != "backbone"]
+# The slowest takes as long as all others together; learning numbers is learning classes but for the loss.
+FITTED = [pytest.param(name, marks=[pytest.mark.slow] if name == "transformer" else []) for name in NAMES]
+NUMBERS = [pytest.param(name, marks=[pytest.mark.slow] if name in ("lstm", "transformer") else []) for name in NAMES]
 BOUND = 1e-4  # of issue 4; what is measured is a hundredth of it
 MIXED = ["我们喜欢这里", "broken and slow, a dull far away place"]
 SHORT = [text for text in AWKWARD if len(text) < 200]  # walking along the longest takes most of a minute
@@ -52,7 +55,7 @@ def english_and_chinese() -> Sentences:
     return sentences("multiclass")
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=FITTED)
 def fitted(request: Any, english_and_chinese: Sentences, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return fit(english_and_chinese, request.param, tmp_path_factory.mktemp(request.param))
 
@@ -163,7 +166,7 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_other_ones(fitted: Fitte
         assert not same(fitted.found.answer_nk, other.answer_nk)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_a_family_learns_numbers_too(name: str, tmp_path: Path) -> None:
     made = fit(sentences("regression"), name, tmp_path)
     held_n, unit = made.found.held_n, float(made.case.y_n.std())

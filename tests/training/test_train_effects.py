@@ -238,6 +238,7 @@ def test_the_width_is_that_of_the_layers(bent: Problem) -> None:
     assert leaves_of(run(bent, family="tabm", width=8, **net))["head"].shape == (2, 8, 2)
 
 
+@pytest.mark.slow
 def test_members_are_nets_of_a_tabm_and_seeds_of_an_mlp(bent: Problem) -> None:
     for members in (2, 3):
         net = {"width": 8, "members": members, "epochs": 1, "configurations": 3}
