@@ -10,7 +10,7 @@ LAYERS := layers/core layers/tables layers/pictures layers/serving layers/web la
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down examples test test-mill test-fire lint bench bench-tables bench-search bench-texts bench-images bench-training sizes locks clean
+.PHONY: help install demo up down examples test test-mill test-fire lint bench bench-tables bench-search bench-texts bench-images bench-training sizes sbom audit locks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,14 @@ $(VENV_BENCH)/.installed: $(LOCKS) tests/benchmarks/requirements.txt
 
 sizes: install ## Build every layer as for AWS and measure each function with its layers
 	$(BIN)/python -m tidemill.cloud.sizes
+
+sbom: install ## Write layers/sbom.json, the bill of materials of the locks
+	$(BIN)/python -m tidemill.cloud.sbom
+
+# Needs a network and a vulnerability database; without one it fails, which is not a finding: then nothing was audited.
+audit: ## Look every locked dependency up in the vulnerability database
+	test -x .venv-audit/bin/pip-audit || ($(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit)
+	for lock in $(LOCKS); do .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 locks: ## Pin every requirement again (needs uv)
 	cat $(addsuffix /requirements.in,$(LAYERS) infra tests) | grep -v '^#' > .build-all.in
