@@ -180,3 +180,9 @@ def test_no_secret_lies_in_the_repository(root: Path) -> None:
             text = text.replace(example, "")
         found += [f"{name}: {what}" for what, pattern in SECRETS.items() if pattern.search(text)]
     assert found == []
+
+
+def test_every_file_that_the_security_policy_names_is_there(root: Path) -> None:
+    named = re.findall(r"`((?:tests|layers|infra)/[\w./-]+\.\w+)`", (root / "SECURITY.md").read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (root / name).exists()] == []
