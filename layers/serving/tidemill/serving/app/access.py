@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from tidemill.core.errors import Forbidden, Unauthorized
-from tidemill.core.keys import Role, allows, hash_of, looks_like_key
+from tidemill.core.keys import Role, allows, hash_of, looks_like_key, opens
 from tidemill.core.tokens import bearer
 from tidemill.serving.app.world import Item, Registry
 
@@ -44,9 +44,9 @@ def identify(scope: Scope, registry: Registry) -> Item | None:
         return token  # and never a key beside it: the two might name different people
     secret = _secret(Headers(scope=scope), basic=is_page(scope))
     item = registry.key(hash_of(secret)) if looks_like_key(secret) else None
-    if item is None or item.get("revoked"):
+    if item is None or not opens(item):
         raise Unauthorized(
-            "The request has no key." if not secret else "The key is unknown or revoked.",
+            "The request has no key." if not secret else "The key is unknown, revoked or too old.",
             remedy="Send 'x-api-key: KEY'; `tidemill keys create` makes a key.",
         )
     return item
