@@ -190,7 +190,21 @@ def bodies(most: int) -> dict[str, str]:
     }
 
 
-PLANE_BODIES, DOOR_BODIES = bodies(256 * 1024), bodies(5 << 20)
+GOOD = '"hours": 2, "work": null, "hired": null'
+# What else would be a good request, so that nothing but the point in question can have it refused.
+ROWS = {
+    "nested in a row": '{"rows": [{"age": ' + "[" * 3_000 + "]" * 3_000 + ", " + GOOD + "}]}",
+    "a long number": '{"rows": [{"age": ' + "9" * 100_000 + ", " + GOOD + "}]}",
+    "NaN": '{"rows": [{"age": NaN, ' + GOOD + "}]}",
+    "infinity": '{"rows": [{"age": -Infinity, ' + GOOD + "}]}",
+    "past every float": '{"rows": [{"age": 1e999, ' + GOOD + "}]}",
+    "the same name twice": '{"rows": [{"age": 1, "age": 2, ' + GOOD + "}]}",
+    "more than is asked": '{"rows": [{"age": 1, ' + GOOD + '}], "key": "x"}',
+    "two documents": '{"rows": [{"age": 1, ' + GOOD + "}]} {}",
+    "a mark before": '\ufeff{"rows": [{"age": 1, ' + GOOD + "}]}",
+}
+CODES = {"NaN": "JSON_INVALID", "infinity": "JSON_INVALID", "the same name twice": "JSON_DUPLICATE_KEY"}
+PLANE_BODIES, DOOR_BODIES = bodies(256 * 1024), {**bodies(5 << 20), **ROWS}
 
 
 @pytest.mark.parametrize("kind", PLANE_BODIES)
@@ -201,7 +215,8 @@ def test_a_hostile_body_is_refused_in_time(kind: str, plane: Plane, door: Handle
         began = time.monotonic()
         for path in ("/uploads", "/models/income/promote"):
             refused(ask(event(path, "POST", PLANE_BODIES[kind], headers=key)))
-        refused(door(event("/models/income/predict", "POST", DOOR_BODIES[kind], headers={"x-api-key": KEY})))
+        told = refused(door(event("/models/income/predict", "POST", DOOR_BODIES[kind], headers={"x-api-key": KEY})))
+        assert told["code"] == CODES.get(kind, told["code"])
         assert time.monotonic() - began < SLOWEST_S * 3
     assert plane.registry.moves("income") == before
 

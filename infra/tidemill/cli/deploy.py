@@ -30,7 +30,7 @@ PROGRAMS = {
 @click.option("--dry-run", is_flag=True, help="Print the commands and what is missing; run nothing.")
 @json_option
 @pass_session
-def deploy(session: Session, stack_name: str, region: str | None, image: str, dry_run: bool, **options: str) -> None:
+def deploy(session: Session, /, stack_name: str, region: str | None, image: str, dry_run: bool, **options: str) -> None:
     """Deploy the system to your AWS account with the AWS SAM CLI."""
     root = session.places.root
     commands = plan(root, stack_name, region, image, options)
