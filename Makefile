@@ -10,7 +10,7 @@ LAYERS := layers/core layers/tables layers/pictures layers/serving layers/web la
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down examples test test-mill test-fire lint bench bench-tables bench-search bench-texts bench-images bench-training sizes sbom audit locks clean
+.PHONY: help install demo up down examples test test-mill test-fire fuzz lint bench bench-tables bench-search bench-texts bench-images bench-training sizes sbom audit locks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ test-mill: install ## Run the long stories: kills, floods, seasons (an hour or m
 
 test-fire: install ## Run everything hostile: bad input, faults, rights, callers, leaks, overload; one table at the end
 	$(BIN)/python -m pytest -q -m fire -n 2 --dist loadscope --no-loadscope-reorder tests/fire
+
+# The fuzzer has a build for few Pythons, so it stays out of .venv.
+PARSER ?= all
+MINUTES ?= 15
+fuzz: install ## Fuzz a parser, guided by coverage: PARSER=csv MINUTES=15 (all ten, one after the other)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --upgrade --target .build/fuzzer -r tests/fuzz/requirements.txt
+	PYTHONPATH=.:.build/fuzzer $(BIN)/python -m tests.fuzz.run $(PARSER) --minutes $(MINUTES)
 
 lint: install ## Style, types, the expanded template
 	$(BIN)/ruff check .

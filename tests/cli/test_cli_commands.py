@@ -285,11 +285,12 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bare_machine")
 def test_deploy_prints_its_commands_and_names_what_is_missing(run: Any) -> None:
-    found = run.json("deploy", "--dry-run", "--stack-name", "mine", "--email", "a@b.c")
+    found = run.json("deploy", "--dry-run", "--stack-name", "mine", "--email", "a@b.c", "--jwt-issuer", "https://i")
     assert found["ran"] is False
     assert [command.split()[:2] for command in found["commands"]] == [["sam", "build"], ["sam", "deploy"]]
     assert "--stack-name mine" in found["commands"][1]
     assert "AlarmEmail=a@b.c" in found["commands"][1]
+    assert "JwtIssuer=https://i" in found["commands"][1]
     assert {item["what"] for item in found["missing"]} == {
         *("the program sam", "the program make", "template.yaml"),
         *("AWS credentials", "an AWS region", "the training image"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.core.errors import BadRequest
-from tidemill.core.keys import PREFIX, allows, hash_of, id_of, looks_like_key, new_key
+from tidemill.core.keys import PREFIX, allows, hash_of, id_of, looks_like_key, new_key, opens
 
 
 def test_a_key_is_random_recognisable_and_not_in_its_item() -> None:
@@ -52,3 +52,11 @@ def test_operate_may_everything_and_predict_its_own(role: str, needed: str, may:
 @given(st.text(max_size=200))
 def test_no_other_text_looks_like_a_key(text: str) -> None:
     assert not looks_like_key(text) or (text.startswith(PREFIX) and text.isascii())
+
+
+def test_a_key_opens_for_its_days_and_no_longer() -> None:
+    for_good, for_a_day = new_key("predict", "test"), new_key("predict", "test", days=1)
+    assert opens(for_good.item) and opens(for_a_day.item)
+    assert not opens(None) and not opens({**for_good.item, "revoked": True})
+    assert not opens({**for_a_day.item, "until": "2026-01-01T00:00:00.000Z"})
+    assert not opens(new_key("predict", "test", days=0).item)

@@ -25,13 +25,15 @@ PROGRAMS = {
 @click.option("--region", help="The AWS region (default: that of your AWS configuration).")
 @click.option("--image", default="", help="The training image, built from infra/training.Dockerfile and pushed.")
 @click.option("--email", default="", help="Who is told when something stays broken.")
+@click.option("--jwt-issuer", default="", help="Whose tokens open the API, instead of keys: an https address.")
+@click.option("--jwt-audience", default="", help="Whom those tokens are made for; several with commas between.")
 @click.option("--dry-run", is_flag=True, help="Print the commands and what is missing; run nothing.")
 @json_option
 @pass_session
-def deploy(session: Session, stack_name: str, region: str | None, image: str, email: str, dry_run: bool) -> None:
+def deploy(session: Session, /, stack_name: str, region: str | None, image: str, dry_run: bool, **options: str) -> None:
     """Deploy the system to your AWS account with the AWS SAM CLI."""
     root = session.places.root
-    commands = plan(root, stack_name, region, image, email)
+    commands = plan(root, stack_name, region, image, options)
     lacking = missing(root, region, image)
     for command in commands:
         session.screen.say("$ " + shlex.join(command))
@@ -50,10 +52,11 @@ def deploy(session: Session, stack_name: str, region: str | None, image: str, em
     session.screen.document({**found, "ran": not dry_run})
 
 
-def plan(root: Path, stack_name: str, region: str | None, image: str, email: str) -> list[list[str]]:
-    """The commands of a deployment, in order."""
+def plan(root: Path, stack_name: str, region: str | None, image: str, options: dict[str, str]) -> list[list[str]]:
+    """The commands of a deployment, in order; `options` are email, jwt_issuer and jwt_audience."""
     where = ["--region", region] if region else []
-    values = {"Stage": "aws", "TrainingImage": image, "AlarmEmail": email}
+    values = {"Stage": "aws", "TrainingImage": image, "AlarmEmail": options["email"]}
+    values |= {"JwtIssuer": options["jwt_issuer"], "JwtAudience": options["jwt_audience"]}
     return [
         ["sam", "build", "--template-file", str(root / "template.yaml"), "--parallel", "--cached", *where],
         [

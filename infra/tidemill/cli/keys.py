@@ -8,7 +8,7 @@ import click
 
 from tidemill.cli.failures import NoStack
 from tidemill.cli.session import Session, json_option, pass_session
-from tidemill.core.keys import ROLES, hash_of, new_key
+from tidemill.core.keys import ROLES, hash_of, new_key, opens
 
 if TYPE_CHECKING:
     from tidemill.core.registry import Registry
@@ -25,7 +25,7 @@ def ensure_keys(session: Session, registry: Registry) -> list[str]:
     made = []
     for role in ROLES:
         item = registry.key(hash_of(kept[role])) if kept.get(role) else None
-        if item is None or item.get("revoked") or item.get("role") != role:
+        if not opens(item) or (item or {}).get("role") != role:
             key = new_key(role, "made by tidemill up")
             registry.put_key(key.digest, key.item)
             kept[role] = key.secret
@@ -43,12 +43,13 @@ def keys() -> None:
 @keys.command()
 @click.option("--role", type=click.Choice(ROLES), required=True, help="predict: ask only; operate: everything.")
 @click.option("--name", required=True, help="Whose key it is.")
+@click.option("--days", type=click.IntRange(1, 3650), help="For how long (default: until it is revoked).")
 @json_option
 @pass_session
-def create(session: Session, role: str, name: str) -> None:
+def create(session: Session, role: str, name: str, days: int | None) -> None:
     """Make a key and show it, this once."""
     registry = open_registry(session)
-    key = new_key(role, name)
+    key = new_key(role, name, days)
     registry.put_key(key.digest, key.item)
     session.screen.say(key.secret, "bold")
     session.screen.say(f"Key {key.item['id']} for {role}. It is not stored and cannot be shown again.")
@@ -61,12 +62,13 @@ def create(session: Session, role: str, name: str) -> None:
 def list_keys(session: Session) -> None:
     """List the keys by id; the keys themselves are not stored anywhere."""
     found = open_registry(session).keys()
-    rows = [
-        (item["id"], item["role"], item["name"], item["created"], "revoked" if item.get("revoked") else "")
-        for item in found
-    ]
+    rows = [(item["id"], item["role"], item["name"], item["created"], _state(item)) for item in found]
     session.screen.table(["id", "role", "name", "created", ""], rows)
     session.screen.document({"keys": found})
+
+
+def _state(item: Item) -> str:
+    return "revoked" if item.get("revoked") else "" if opens(item) else "too old"
 
 
 @keys.command()

@@ -182,10 +182,11 @@ class Guard:
         batch: Application | None = None,
         api_calls: int = 4,
         api_queue: int = 64,
+        api_wait_s: float = 10.0,
     ) -> None:
         self.inner, self.batch, self.admin, self.root_key, self.known = inner, batch, admin, root_key, known
         self._calls = asyncio.Semaphore(api_calls)
-        self._queue, self._waiting = api_queue, 0
+        self._queue, self._wait_s, self._waiting = api_queue, api_wait_s, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -208,13 +209,19 @@ class Guard:
             await self.inner(_without_admin(scope), receive, send)
 
     async def _call_api(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        """At most a few calls at a time: MiniStack forks a process for each concurrent one."""
+        """At most a few calls at a time: MiniStack forks a process for each concurrent one.
+
+        Who has waited long is refused too: its caller is about to give up, and would be answered for nobody.
+        """
         if self._waiting >= self._queue:
             await refuse(CROWDED, caller, send)
             return
         self._waiting += 1
         try:
-            await self._calls.acquire()
+            await asyncio.wait_for(self._calls.acquire(), self._wait_s)
+        except TimeoutError:
+            await refuse(CROWDED, caller, send)
+            return
         finally:
             self._waiting -= 1
         try:

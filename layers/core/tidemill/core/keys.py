@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from tidemill.core.clock import now
@@ -32,8 +34,8 @@ class NewKey:
     item: dict[str, Any]
 
 
-def new_key(role: str, name: str) -> NewKey:
-    """Make a key for a role; `name` tells a person later whose it is."""
+def new_key(role: str, name: str, days: int | None = None) -> NewKey:
+    """Make a key for a role, for so many days or for good; `name` tells a person later whose it is."""
     if role not in ROLES:
         raise BadRequest(f"{role!r} is not a role.", code="BAD_ROLE", remedy=f"Roles are {' and '.join(ROLES)}.")
     if not _NAME.fullmatch(name):
@@ -45,7 +47,15 @@ def new_key(role: str, name: str) -> NewKey:
     secret = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     digest = hash_of(secret)
     item = {"id": id_of(digest), "name": name, "role": role, "created": now(), "revoked": False}
+    if days is not None:
+        until = datetime.now(UTC) + timedelta(days=days)
+        item["until"] = until.isoformat(timespec="milliseconds").replace("+00:00", "Z")  # as clock.now writes it
     return NewKey(secret, digest, item)
+
+
+def opens(item: Mapping[str, Any] | None) -> bool:
+    """Whether the key behind an item opens anything: it is known, not revoked, and its days are not over."""
+    return item is not None and not item.get("revoked") and now() < str(item.get("until", "9999"))
 
 
 def looks_like_key(text: str) -> bool:

@@ -30,6 +30,7 @@ from tidemill.core.errors import (
 )
 from tidemill.core.names import check_model
 from tidemill.core.settings import Settings
+from tidemill.core.tokens import bearer
 from tidemill.serving import bodies, doubt
 from tidemill.serving.bundles import Bundles
 from tidemill.serving.explainer import explain
@@ -129,7 +130,7 @@ class Door:
     def _answer(self, event: Event, note: Note, seen: Seen) -> str:
         """Who asks, what for, with which rows; then the prediction."""
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        note["key"] = self.pointers.caller(_secret(headers)).get("id")
+        note["key"] = (bearer(event) or self.pointers.caller(_secret(headers))).get("id")
         model, verb = _route(event)
         note.update(route=verb, model=model)
         asked = Asked(model, verb, bodies.read(_body(event), headers, str(event.get("rawQueryString") or ""), verb))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tidemill.core.errors import Forbidden, NoChampion, Unauthorized, Unavailable, UnknownModel
-from tidemill.core.keys import allows, hash_of, looks_like_key
+from tidemill.core.keys import allows, hash_of, looks_like_key, opens
 from tidemill.serving.routing import Route, route
 from tidemill.serving.signer import Client
 
@@ -62,9 +62,9 @@ class Pointers:
     def caller(self, secret: str) -> Item:
         """The key item behind a secret; raises Unauthorized, or Forbidden where its role may not predict."""
         item = self.keys.get(hash_of(secret)) if looks_like_key(secret) else None
-        if item is None or item.get("revoked"):
+        if item is None or not opens(item):
             raise Unauthorized(
-                "The key is unknown or revoked." if secret else "The request has no key.",
+                "The key is unknown, revoked or too old." if secret else "The request has no key.",
                 remedy="Send 'x-api-key: KEY'; `tidemill keys create` makes a key.",
             )
         if not allows(str(item.get("role")), "predict"):

@@ -1,4 +1,4 @@
-"""Who asks, and may they: the key of a request, and the one check that every route goes through.
+"""Who asks, and may they: the key or the verified token of a request, and the one check that every route goes through.
 
 A predict key may see models, versions, cards and reports, ask for predictions, say what was true of them, and send
 files to be predicted. An operate key may do everything.
@@ -17,7 +17,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from tidemill.core.errors import Forbidden, Unauthorized
-from tidemill.core.keys import Role, allows, hash_of, looks_like_key
+from tidemill.core.keys import Role, allows, hash_of, looks_like_key, opens
+from tidemill.core.tokens import bearer
 from tidemill.serving.app.world import Item, Registry
 
 ANYONE: dict[str, Any] = {"x-role": "none"}
@@ -36,14 +37,16 @@ def is_page(scope: Scope) -> bool:
 
 
 def identify(scope: Scope, registry: Registry) -> Item | None:
-    """The key item behind a request, None for public paths; raises Unauthorized otherwise."""
+    """The key item behind a request, None for public paths; raises Unauthorized otherwise, or what a token raises."""
     if scope["path"] in PUBLIC:
         return None
+    if token := bearer(scope.get("aws.event") or {}):
+        return token  # and never a key beside it: the two might name different people
     secret = _secret(Headers(scope=scope), basic=is_page(scope))
     item = registry.key(hash_of(secret)) if looks_like_key(secret) else None
-    if item is None or item.get("revoked"):
+    if item is None or not opens(item):
         raise Unauthorized(
-            "The request has no key." if not secret else "The key is unknown or revoked.",
+            "The request has no key." if not secret else "The key is unknown, revoked or too old.",
             remedy="Send 'x-api-key: KEY'; `tidemill keys create` makes a key.",
         )
     return item

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidemill.core.errors import TidemillError, TooLarge, UnsupportedMedia
+from tidemill.core.errors import BadRequest, TidemillError, TooLarge, UnsupportedMedia
 from tidemill.core.limits import limit
 from tidemill.serving.app import access, problems
 from tidemill.serving.app.world import Registry
@@ -95,7 +95,11 @@ def last_resort(error: Exception, context: Any) -> dict[str, Any]:
     """The answer of a function whose event could not even be read as a request."""
     request_id = str(getattr(context, "aws_request_id", "") or uuid.uuid4())
     _log_fault(error, request_id)
-    answer = problems.of_fault(error, request_id)
+    if isinstance(error, ValueError):  # a body that is not what the event calls it, a port that is no number
+        unread = BadRequest("The request's headers or body cannot be decoded.", remedy="Send HTTP/1.1 and UTF-8.")
+        answer = problems.of_error(unread)
+    else:
+        answer = problems.of_fault(error, request_id)
     headers = {**HEADERS, "content-type": problems.MEDIA_TYPE, "x-request-id": request_id}
     return {"statusCode": answer.status_code, "headers": headers, "body": bytes(answer.body).decode()}
 
