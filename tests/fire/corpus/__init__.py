@@ -28,8 +28,6 @@ def make(folder: Path) -> Path:
         path = folder / made.name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(made.content)
-        listed.append(
-            {"name": made.name, "modality": made.modality, "expected": made.expected, "reason": made.reason}
-        )
+        listed.append({"name": made.name, "modality": made.modality, "expected": made.expected, "reason": made.reason})
     (folder / "manifest.json").write_text(json.dumps(listed, indent=1))
     return folder

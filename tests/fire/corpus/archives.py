@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterator
 
 from PIL import Image
-
 from tests.fire.corpus.case import GOOD, PARTLY, REFUSED, Made
 
 
@@ -27,7 +26,9 @@ def png(seed: int, side: int = 32) -> bytes:
 
 def pictures(pattern: str = "{kind}/{n}.png") -> dict[str, bytes]:
     """Twelve pictures of each of two classes."""
-    return {pattern.format(kind=kind, n=n): png(12 * at + n) for at, kind in enumerate(("cat", "dog")) for n in range(12)}
+    return {
+        pattern.format(kind=kind, n=n): png(12 * at + n) for at, kind in enumerate(("cat", "dog")) for n in range(12)
+    }
 
 
 def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED, **attributes: int) -> bytes:
@@ -85,7 +86,12 @@ def _members() -> Iterator[Row]:
     yield "014_macos_junk.zip", GOOD, "OK", zipped({**some, **junk})
     yield "017_empty_class.zip", PARTLY, "CLASS_TOO_SMALL", zipped({**some, "bird/": b""})
     yield "018_mixed_modalities.zip", REFUSED, "MODALITY_AMBIGUOUS", zipped({**some, **notes})
-    yield "020_bidi_name.zip", PARTLY, "MEMBER_NAME", zipped({**some, "cat/\u202egnp.exe": png(1), "cat/a\nb.png": png(2)})
+    yield (
+        "020_bidi_name.zip",
+        PARTLY,
+        "MEMBER_NAME",
+        zipped({**some, "cat/\u202egnp.exe": png(1), "cat/a\nb.png": png(2)}),
+    )
     program = b"MZ\x90\x00" + bytes(198)
     yield "021_exe_member.zip", PARTLY, "MEMBER_TYPE_MISMATCH", zipped({**some, "cat/setup.png": program})
     yield "022_empty.zip", REFUSED, "EMPTY_FILE", zipped({})
@@ -98,7 +104,12 @@ def lying_flag(content: bytearray) -> int:
 
 
 def _tars() -> Iterator[Row]:
-    yield "025_tar_symlink_dir.tar.gz", REFUSED, "ARCHIVE_LINK", _tar("w:gz", [("cat/l", tarfile.SYMTYPE), ("cat/l/passwd", tarfile.REGTYPE)])
+    yield (
+        "025_tar_symlink_dir.tar.gz",
+        REFUSED,
+        "ARCHIVE_LINK",
+        _tar("w:gz", [("cat/l", tarfile.SYMTYPE), ("cat/l/passwd", tarfile.REGTYPE)]),
+    )
     kinds = [("cat/dev", tarfile.CHRTYPE), ("cat/fifo", tarfile.FIFOTYPE), ("cat/hard", tarfile.LNKTYPE)]
     yield "026_tar_devices.tar", REFUSED, "ARCHIVE_LINK", _tar("w", kinds)
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from tests.fire.corpus.case import GOOD, PARTLY, REFUSED, Made
 
 LABEL = [n % 2 for n in range(60)]

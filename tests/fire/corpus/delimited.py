@@ -20,7 +20,7 @@ Row = tuple[str, str, str, bytes | str]
 
 
 def _bytes() -> Iterator[Row]:
-    noise = random.Random(1).randbytes(65_536)  # noqa: S311 - the same bytes each time
+    noise = random.Random(1).randbytes(65_536)
     yield "000_control_good.csv", GOOD, "OK", table()
     yield "001_empty.csv", REFUSED, "EMPTY_FILE", b""
     yield "002_only_bom.csv", REFUSED, "EMPTY_FILE", b"\xef\xbb\xbf"
@@ -49,7 +49,12 @@ def _lines() -> Iterator[Row]:
     mixed = "".join(row + ("\r\n" if n % 2 else "\n") for n, row in enumerate([HEADER, *lines()]))
     longer = [row.replace(",no", ",x,no").replace(",yes", ",x,yes") for row in lines()]
     yield "031_ragged_long.csv", PARTLY, "ROW_RAGGED", swapped("30,1000,Paris,no,EXTRA,EXTRA")
-    yield "032_ragged_half.csv", REFUSED, "TOO_MANY_BAD_ROWS", table([r if n % 2 else r[:5] for n, r in enumerate(lines())])
+    yield (
+        "032_ragged_half.csv",
+        REFUSED,
+        "TOO_MANY_BAD_ROWS",
+        table([r if n % 2 else r[:5] for n, r in enumerate(lines())]),
+    )
     yield "033_all_rows_one_longer.csv", REFUSED, "HEADER_MISMATCH", table(longer)
     yield "035_quote_in_middle.csv", GOOD, "OK", swapped('30,1000,Pa"ris,no')
     yield "036_newline_in_quotes.csv", GOOD, "OK", swapped('30,1000,"Pa\nris",no')
@@ -101,7 +106,12 @@ def _variants() -> Iterator[Row]:
     yield "901_utf16le_bom.csv", GOOD, "OK", table().encode("utf-16")
     yield "902_utf16be_nobom.csv", REFUSED, "ENCODING_UNKNOWN", table().encode("utf-16-be")
     yield "903_utf32be.csv", REFUSED, "ENCODING_UNSUPPORTED", b"\x00\x00\xfe\xff" + table().encode("utf-32-be")
-    yield "904_gb18030.csv", GOOD, "OK", series("年龄,城市,标签", "{n},北京市朝阳区第{t}街道,{p}", 200).encode("gb18030")
+    yield (
+        "904_gb18030.csv",
+        GOOD,
+        "OK",
+        series("年龄,城市,标签", "{n},北京市朝阳区第{t}街道,{p}", 200).encode("gb18030"),
+    )
     yield "905_only_spaces.csv", REFUSED, "EMPTY_FILE", " \n\n \n"
     yield "906_ragged_first.csv", PARTLY, "ROW_RAGGED", swapped("30,1000,Paris", at=0)
     yield "907_ragged_last.csv", PARTLY, "ROW_RAGGED", swapped("30,1000,Paris,no,X", at=59)

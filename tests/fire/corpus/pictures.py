@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image
-
 from tests.fire.corpus.archives import png, zipped
 from tests.fire.corpus.case import GOOD, PARTLY, REFUSED, Made
 

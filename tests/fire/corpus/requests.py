@@ -83,7 +83,12 @@ def _predictions() -> Iterator[Row]:
 
 
 def _route(method: str, path: str, body: str = "", **headers: str) -> Any:
-    return {"method": method, "path": path, "headers": {k.replace("_", "-"): v for k, v in headers.items()}, "body": body}
+    return {
+        "method": method,
+        "path": path,
+        "headers": {k.replace("_", "-"): v for k, v in headers.items()},
+        "body": body,
+    }
 
 
 def _routes() -> Iterator[Row]:
@@ -104,7 +109,9 @@ def _routes() -> Iterator[Row]:
     yield "api/038_cursor_tampered", REFUSED, "400 CURSOR", get("/v1/datasets?cursor=eyJwayI6Im90aGVyIn0")
 
 
-def record(key: str = "tenant-a/ds/data.csv", name: str = "ObjectCreated:Put", bucket: str = BUCKET, **more: Any) -> Any:
+def record(
+    key: str = "tenant-a/ds/data.csv", name: str = "ObjectCreated:Put", bucket: str = BUCKET, **more: Any
+) -> Any:
     """What S3 says of one object."""
     known = {"key": key, "size": 10, "eTag": "d41d8cd98f00b204e9800998ecf8427e", "sequencer": "0055AED6DCD90281E5"}
     about = {"bucket": {"name": bucket}, "object": {n: v for n, v in (known | more).items() if v is not None}}

@@ -36,10 +36,20 @@ def _cells() -> Iterator[Row]:
     days = [f"{n % 28 + 1:02}/{n % 12 + 1:02}/2024,{n},{n % 2}" for n in range(60)]
     yield "csv/080_ambiguous_dates.csv", GOOD, "OK", table(days, "d,x,label")
     wrong = [f"2024-{n % 14 + 1:02}-{31 if n % 14 + 1 in (2, 13) else 20},{n},{n % 2}" for n in range(60)]
-    wrong = [row if n in (1, 12) or "-31" not in row and "-14-" not in row and "-13-" not in row else f"2024-01-02,{n},{n % 2}" for n, row in enumerate(wrong)]
+    wrong = [
+        row
+        if n in (1, 12) or ("-31" not in row and "-14-" not in row and "-13-" not in row)
+        else f"2024-01-02,{n},{n % 2}"
+        for n, row in enumerate(wrong)
+    ]
     yield "csv/081_bad_dates.csv", PARTLY, "VALUE_TYPE", table(wrong, "d,x,label")
     yield "csv/083_null_spellings.csv", GOOD, "OK", table(spelled, "a,b,label")
-    yield "csv/084_namibia.csv", GOOD, "OK", table([f"{lands[n % 3]},{n},{n % 2}" for n in range(60)], "country,x,label")
+    yield (
+        "csv/084_namibia.csv",
+        GOOD,
+        "OK",
+        table([f"{lands[n % 3]},{n},{n % 2}" for n in range(60)], "country,x,label"),
+    )
     yield "csv/092_all_null_column.csv", PARTLY, "COLUMN_ALL_NULL", series("a,b,label", "{n},,{p}")
     yield "csv/093_constant_column.csv", PARTLY, "COLUMN_CONSTANT", series("a,b,label", "{n},7,{p}")
 

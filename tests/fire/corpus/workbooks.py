@@ -20,7 +20,9 @@ def cases() -> Iterator[Made]:
     yield Made("xlsx/000_control_good.xlsx", GOOD, "OK", book(_rows()))
     yield Made("xlsx/001_formulas_uncached.xlsx", PARTLY, "COLUMN_FORMULA", book(_rows("<f>A{r}*2</f><v></v>")))
     yield Made("xlsx/002_many_sheets.xlsx", GOOD, "WARN_MULTIPLE_SHEETS", book(_rows(), sheets=3))
-    yield Made("xlsx/004_merged_title.xlsx", REFUSED, "HEADER_MISSING", book(_text(1, "A1", "Report 2024") + _rows(at=2)))
+    yield Made(
+        "xlsx/004_merged_title.xlsx", REFUSED, "HEADER_MISSING", book(_text(1, "A1", "Report 2024") + _rows(at=2))
+    )
     yield Made("xlsx/005_billion_laughs.xlsx", REFUSED, "XLSX_UNSAFE_XML", book(_rows(), before=laughs))
     yield Made("xlsx/006_zip_bomb.xlsx", REFUSED, "EXPANSION_RATIO", book(_rows() + " " * (150 << 20)))
     yield Made("xlsx/008_far_cell.xlsx", REFUSED, "TOO_MANY_CELLS", book(far))
@@ -34,11 +36,16 @@ def book(rows: str, sheets: int = 1, before: str = "") -> bytes:
     listed = "".join(
         f'<sheet name="Sheet{n}" sheetId="{n}" state="{state}" r:id="rId{n}"/>' for n, state in enumerate(states, 1)
     )
-    links = "".join(f'<Relationship Id="rId{n + 1}" Type="{LINKS}/worksheet" Target="worksheets/sheet{n + 1}.xml"/>' for n in range(sheets))
+    links = "".join(
+        f'<Relationship Id="rId{n + 1}" Type="{LINKS}/worksheet" Target="worksheets/sheet{n + 1}.xml"/>'
+        for n in range(sheets)
+    )
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("[Content_Types].xml", "<Types/>")
-        packed.writestr("xl/workbook.xml", f'<workbook xmlns="{MAIN}" xmlns:r="{LINKS}"><sheets>{listed}</sheets></workbook>')
+        packed.writestr(
+            "xl/workbook.xml", f'<workbook xmlns="{MAIN}" xmlns:r="{LINKS}"><sheets>{listed}</sheets></workbook>'
+        )
         packed.writestr("xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{PACKED}">{links}</Relationships>')
         for n in range(sheets):
             body = rows if n == 0 else ""
@@ -60,5 +67,7 @@ def _rows(second: str = "<v>{n}.5</v>", at: int = 1) -> str:
     for n in range(60):
         r = at + 1 + n
         middle = second.format(n=n, r=r)
-        rows.append(f'<row r="{r}"><c r="A{r}"><v>{n}</v></c><c r="B{r}">{middle}</c><c r="C{r}"><v>{n % 2}</v></c></row>')
+        rows.append(
+            f'<row r="{r}"><c r="A{r}"><v>{n}</v></c><c r="B{r}">{middle}</c><c r="C{r}"><v>{n % 2}</v></c></row>'
+        )
     return "".join(rows)

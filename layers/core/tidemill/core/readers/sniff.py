@@ -63,7 +63,8 @@ _WORDS = {
     "zip": "a ZIP archive",
 }
 _MODELS = frozenset(
-    ".pkl .pickle .joblib .pt .pth .ckpt .onnx .safetensors .h5 .keras .pb .tflite .gguf .mlmodel .npy .npz".split()
+    {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".onnx", ".safetensors"}
+    | {".h5", ".keras", ".pb", ".tflite", ".gguf", ".mlmodel", ".npy", ".npz"}
 )
 _HTML = re.compile(rb"<(?:!doctype|html|head|body|table|script|\?xml|svg)", re.IGNORECASE)
 _JSON_START = re.compile(rb"(?:\[\s*(?:[\[{\]]|$)|\{\s*(?:\"|\}|$))")

@@ -25,7 +25,7 @@ from tidemill.core.readers.csv_table import CsvTable
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _DATES = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})  # Excel's own date formats
 _QUOTED = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
-_EPOCH = dt.datetime(1899, 12, 30)  # noqa: DTZ001 - a sheet's days have no zone
+_EPOCH = dt.datetime(1899, 12, 30)
 _SEEN = 5  # rows looked at to tell a title from a header
 
 
