@@ -36,7 +36,7 @@ def attempts(*codes: int) -> list[dict[str, Any]]:
         (failed(status="Host EC2 (instance i-0) terminated."), "INTERRUPTED", True),
         (failed(137, status="Host EC2 (instance i-0) terminated."), "INTERRUPTED", True),
         (failed(container={"reason": "CannotPullContainerError: timeout"}), "NO_IMAGE", True),
-        (failed(status="Job attempt duration exceeded timeout"), "TIMED_OUT", False),
+        (failed(status="Job attempt duration exceeded timeout"), "TIME_LIMIT", False),
         (failed(75, status="not wanted any more", isTerminated=True), "STOPPED", False),
         (failed(status="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"), "NO_CAPACITY", False),
         (failed(status="MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"), "MISCONFIGURED", False),

@@ -212,7 +212,7 @@ def test_an_upload_that_is_no_longer_there_is_said_to_be_gone(mill: Mill, change
     if change == "overwritten":
         mill.data.held["uploads/churn/u1/churn.csv"] = b"something else"
     reason = mill.wake()["reason"]
-    assert reason["code"] == "UPLOAD_GONE" and "uploads/churn/u1/churn.csv" in reason["message"]
+    assert reason["code"] == "SOURCE_DELETED" and "uploads/churn/u1/churn.csv" in reason["message"]
 
 
 def test_another_recipe_is_something_new_and_a_persons(mill: Mill) -> None:

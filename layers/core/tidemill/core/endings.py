@@ -35,7 +35,7 @@ def ending_of(job: dict[str, Any]) -> Ending:
     if job.get("isTerminated") or job.get("isCancelled"):
         return Ending("STOPPED", "The job was stopped by hand.")
     if "timeout" in status.lower() or "attempt duration" in status.lower():
-        return Ending("TIMED_OUT", "The job took longer than it may.")
+        return Ending("TIME_LIMIT", "The job took longer than it may.")
     if reason.startswith(NO_MEMORY):
         return Ending("OUT_OF_MEMORY", "The job needs more memory than its machine has.")
     if reason.startswith(NO_IMAGE):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidemill.core import decision
 from tidemill.core.clock import now
-from tidemill.core.errors import BadSpec, BadTable, Conflict, NotFound, TidemillError
+from tidemill.core.errors import BadSpec, BadTable, Conflict, Forbidden, NotFound, TidemillError
 from tidemill.core.events import Bus
 from tidemill.core.limits import limit
 from tidemill.core.names import check_model
@@ -34,6 +34,14 @@ def ingest(upload: Upload, registry: Registry, uploads: Storage, artifacts: Stor
     try:
         check_model(upload.model)
     except TidemillError as error:
+        _write_rejection(artifacts, "_unnamed", upload, error)
+        return None
+    if upload.bucket != uploads.bucket:  # said before anything is asked of either bucket
+        error = Forbidden(
+            f"The event names the bucket {upload.bucket[:80]!r}, which is not this deployment's.",
+            code="SOURCE_FORBIDDEN",
+            remedy="Upload to this deployment's data bucket; POST /uploads gives a form for it.",
+        )
         _write_rejection(artifacts, "_unnamed", upload, error)
         return None
     run = registry.receive(upload.model, upload.run, upload.order, upload.to_json())
@@ -101,7 +109,7 @@ def _fetch(upload: Upload, uploads: Storage, work: Path, made: dict[str, Item]) 
         read = uploads.read_file(upload.key, source)
     except NotFound as error:
         raise NotFound(
-            f"{upload.key} was deleted before it could be read.", code="UPLOAD_GONE", remedy="Upload it again."
+            f"{upload.key} was deleted before it could be read.", code="SOURCE_DELETED", remedy="Upload it again."
         ) from error
     if upload.made_by_retrain and (trigger := read["metadata"].get(TRIGGER)):
         made["trigger"] = json.loads(trigger)

@@ -32,6 +32,7 @@ LIMITS: dict[str, Limit] = {
     "column_name": Limit(256, "characters", "names become keys, labels and headings"),
     "parquet_footer": Limit(16 * MIB, "bytes", "the footer is parsed before anything else is known"),
     "parquet_group": Limit(GIB, "bytes", "a row group is the least that Parquet can read"),
+    "sheet_cells": Limit(100_000_000, "cells", "of a sheet up to its last one; a stray cell far out makes billions"),
     "json_depth": Limit(32, "levels", "deeper nesting is an attack, not a record"),
     "json_document": Limit(64 * MIB, "bytes", "column-oriented JSON has to be read whole"),
     "chunk_rows": Limit(65_536, "rows", "the unit of work; bounds memory for narrow tables"),

@@ -219,7 +219,7 @@ def _send(
     try:
         if not _is_there(base, uploads, source):
             text = f"The upload {base.key} is no longer what it was: deleted or overwritten."
-            raise NotFound(text, code="UPLOAD_GONE", remedy="Upload the data again.")
+            raise NotFound(text, code="SOURCE_DELETED", remedy="Upload the data again.")
         if not feedback.rows:  # another recipe for the same file
             _write_once(uploads, folder + base.filename, source, trigger)
             return 0

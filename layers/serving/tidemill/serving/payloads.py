@@ -134,6 +134,12 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no
 
 def _shape(value: Any, known: set[str]) -> BadBody:
     if isinstance(value, dict):
+        if any(name.endswith("_url") for name in value):
+            text = "The body names an address; nothing is ever fetched for a request."
+            return BadBody(text, code="URL_NOT_ALLOWED", remedy="Send the picture or the text itself.")
+        if any(name.endswith("_base64") for name in value):
+            text = "The body has a picture as base64, which is not read."
+            return BadBody(text, code="IMAGE_DECODE", remedy="Send it as image/jpeg, or in a form as picture.")
         found = ", ".join(repr(name[:80]) for name in sorted(value.keys() - known)[:5])
         detail = f"The body has {found} beside what it may have ({', '.join(sorted(known))})."
     else:

@@ -60,7 +60,8 @@ def _are_texts(archive: Archive, places: set[int]) -> bool:
 
 
 def check_no_picture(path: Path, filename: str) -> None:
-    """Refuse one picture as a data set; with the picture's own fault where it has one, which is worth knowing, too."""
+    """Refuse a model, and one picture as a data set; with the picture's own fault where it has one."""
+    sniff.check_no_model(streams.head_of(path, False, 16), filename)
     if sniff.claimed(filename) is not None or not _is_picture(path, filename):
         return
     from tidemill.core.readers.picture import read_picture

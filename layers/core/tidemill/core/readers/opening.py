@@ -32,6 +32,10 @@ def _reader(path: Path, kind: str, packed: bool, head: bytes) -> Table:
         from tidemill.core.readers.parquet_table import ParquetTable
 
         return ParquetTable(path)
+    if kind == sniff.XLSX:
+        from tidemill.core.readers.xlsx_table import XlsxTable
+
+        return XlsxTable(path)
     if kind == sniff.JSON:
         from tidemill.core.readers.json_table import JsonTable
 

@@ -8,13 +8,14 @@ from pathlib import PurePath
 
 from tidemill.core.errors import BadTable
 
-TEXT, JSON, PARQUET = "csv", "json", "parquet"
+TEXT, JSON, PARQUET, XLSX = "csv", "json", "parquet", "xlsx"
 GZIP_MAGIC = b"\x1f\x8b"
 
 _BY_EXTENSION = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".psv", ".txt", ".dat", ".data"), TEXT),
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), JSON),
     **dict.fromkeys((".parquet", ".pq"), PARQUET),
+    **dict.fromkeys((".xlsx", ".xlsm"), XLSX),
 }
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"PAR1", PARQUET),
@@ -61,13 +62,17 @@ _WORDS = {
     "xlsx": "an Excel workbook",
     "zip": "a ZIP archive",
 }
+_MODELS = frozenset(
+    {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".onnx", ".safetensors"}
+    | {".h5", ".keras", ".pb", ".tflite", ".gguf", ".mlmodel", ".npy", ".npz"}
+)
 _HTML = re.compile(rb"<(?:!doctype|html|head|body|table|script|\?xml|svg)", re.IGNORECASE)
 _JSON_START = re.compile(rb"(?:\[\s*(?:[\[{\]]|$)|\{\s*(?:\"|\}|$))")
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a file is: csv, json or parquet, packed with gzip or not."""
+    """What a file is: csv, json, parquet or xlsx, packed with gzip or not."""
 
     kind: str
     packed: bool
@@ -87,7 +92,7 @@ def content(head: bytes) -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             if kind == "zip" and (b"[Content_Types].xml" in head or b"xl/" in head):
-                return "xlsx"
+                return XLSX
             return kind
     if head.startswith(GZIP_MAGIC):
         return "gzip"
@@ -97,6 +102,16 @@ def content(head: bytes) -> str:
     if _HTML.match(text):
         return "html"
     return JSON if _JSON_START.match(text) else TEXT
+
+
+def check_no_model(head: bytes, filename: str) -> None:
+    """Refuse what was made to be loaded as a model: such files can run code, and none is ever opened here."""
+    if PurePath(filename).suffix.lower() in _MODELS or (claimed(filename) is None and content(head) == "pickle"):
+        raise BadTable(
+            f"{PurePath(filename).name[:80]} is a model, or a Python pickle, and not data.",
+            code="MODEL_UPLOAD_FORBIDDEN",
+            remedy="Upload the data that the model was trained on; models from elsewhere are never loaded.",
+        )
 
 
 def check_packing(head: bytes, filename: str) -> bool:
@@ -110,7 +125,7 @@ def check_packing(head: bytes, filename: str) -> bool:
 
 
 def choose(head: bytes, filename: str, packed: bool) -> str:
-    """The reader for an unpacked file's first bytes: csv, json or parquet; raises BadTable for anything else."""
+    """The reader for an unpacked file's first bytes: csv, json, parquet or xlsx; raises BadTable for anything else."""
     found, says = content(head), claimed(filename)
     if found == "lfs_pointer":
         raise BadTable(
@@ -121,7 +136,7 @@ def choose(head: bytes, filename: str, packed: bool) -> str:
     if found == "gzip" and packed:
         raise BadTable("The file is packed with gzip twice.", code="NESTED_COMPRESSION", remedy="Unpack it once.")
     if says is None:
-        if found not in (TEXT, JSON, PARQUET):
+        if found not in (TEXT, JSON, PARQUET, XLSX):
             raise _not_table(found)
         return found
     if found == says.kind or (found == TEXT and says.kind == JSON):

@@ -1,0 +1,39 @@
+"""The public door of an event: the messages of the corpus, with this deployment's names in the place of theirs."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+from urllib.parse import unquote_plus
+
+from tests.fire.badinputs.uploading import Entrance
+from tests.fire.corpus.case import table
+
+FOREIGN = "someone-elses-bucket"
+# The corpus's word for an end, and Tidemill's: why they differ.
+DIFFERS = {
+    "event/012_no_records.json": ("IGNORED", "what is no notification wakes nobody; the sweep finds lost uploads"),
+    "event/014_etag_changed.json": (
+        "PREPARED",
+        "what is there now is read whole; the newer upload's own event follows",
+    ),
+}
+
+
+def prepared(entrance: Entrance, name: str, event: dict[str, Any]) -> tuple[str, list[str]]:
+    """Put what the event tells of into the bucket, if it is still there; the model and the messages."""
+    model = f"e-{uuid.uuid4().hex[:10]}"
+    bodies = []
+    for message in event["Records"]:
+        body = json.loads(message["body"])
+        for record in body.get("Records", []):
+            s3 = record["s3"]
+            if s3["bucket"]["name"] != FOREIGN:
+                s3["bucket"]["name"] = entrance.uploads.bucket
+            s3["object"]["key"] = s3["object"]["key"].replace("tenant-a/", f"uploads/{model}/")
+            key = unquote_plus(s3["object"]["key"])
+            if "005_delete" not in name and not key.endswith("/"):
+                entrance.uploads.write_bytes(key, b"" if "009_size_zero" in name else table().encode())
+        bodies.append(json.dumps(body))
+    return model, bodies
