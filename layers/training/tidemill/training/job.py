@@ -192,11 +192,11 @@ def _make(
     if existing is not None:
         registry.adopt(model, run_id, existing)
         return
-    prefix = f"bundles/{model}/{run_id}/"
-    bundle = folder / "bundle"
-    if artifacts.read_json_or_none(prefix + MANIFEST) is not None:
+    prefix, bundle = _complete(run, artifacts), folder / "bundle"
+    if prefix:
         artifacts.read_folder(prefix, bundle)
     else:
+        prefix = _prefix(run, run["epoch"])
         backbone = _fetch_backbone(run, artifacts, heart, folder, environment)
         _train(run, artifacts, heart, stop, folder, bundle, backbone)
         heart.report(Progress("storing", message="writing the bundle"))
@@ -207,6 +207,17 @@ def _make(
         model, run_id, run["epoch"], run["fingerprint"], _version_fields(run, bundle, prefix, heart)
     )
     log.info("Run %s is version %d of %s.", run_id, number, model)
+
+
+def _prefix(run: Item, epoch: int) -> str:
+    """Where an epoch's bundle lies: one for each, so that a job that lost its run writes into none that serves."""
+    return f"bundles/{run['model']}/{run['run']}/" + (f"{epoch}/" if epoch > 1 else "")
+
+
+def _complete(run: Item, artifacts: Storage) -> str:
+    """Where an earlier holder of the run has left a complete bundle; empty where none has."""
+    places = (_prefix(run, epoch) for epoch in range(run["epoch"] - 1, 0, -1))
+    return next((place for place in places if artifacts.read_json_or_none(place + MANIFEST) is not None), "")
 
 
 def _fetch_backbone(
