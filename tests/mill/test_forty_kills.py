@@ -117,7 +117,7 @@ class Mill:
 
     def made(self, story: Story) -> tuple[Any, str]:
         """The metrics of a run's version, and the hash of its graph."""
-        prefix = f"bundles/{story.model}/{story.run['run']}/"
+        prefix = self.registry.version(story.model, int(story.run["version"]))["bundle"]
         files = {
             entry["name"]: entry["sha256"] for entry in self.artifacts.read_json(prefix + "MANIFEST.json")["files"]
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tidemill.core.errors import NotFound, UnknownModel
@@ -11,6 +12,8 @@ from tidemill.core.table import Item, Table, without_keys
 
 NEW = "attribute_not_exists(pk)"
 WRITERS = 50  # tries against other writers before giving up; each waits a little longer
+
+PASSING = ("progress", "lease_until", "tries")  # of an item: what no journal needs
 
 
 class Ledger:
@@ -75,3 +78,19 @@ class Ledger:
     def _journal(self, name: str, value: Item) -> None:
         if self.journal is not None:
             self.journal.write_json(f"registry/{name}", value)
+
+    def _journal_last(self, name: str, item: Item, read: Callable[[], Item]) -> None:
+        """Journal an item, and again until it is what the table says.
+
+        Otherwise a process that stood still between table and journal would have the last word there.
+        """
+        for _ in range(WRITERS if self.journal is not None else 0):
+            kept = _lasting(item)
+            self._journal(name, kept)
+            item = read()
+            if _lasting(item) == kept:
+                return
+
+
+def _lasting(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name not in PASSING}

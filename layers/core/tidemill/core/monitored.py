@@ -28,8 +28,8 @@ def settle(registry: Registry, model: str, version: int, monitor: Item | None) -
             condition=f"{within}version = :version",
             **({"names": names} if names else {}),
         )
-    if changed is not None and registry.journal is not None:
-        registry.journal.write_json(f"registry/models/{model}/versions/{version:06d}.json", changed)
+    if changed is not None:
+        registry._journal_version(changed)
     _journal_alias(registry, model, version)
 
 

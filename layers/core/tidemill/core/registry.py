@@ -135,8 +135,7 @@ class Registry(Aliases):
         for key in (f"RUN#{run}", f"VERSION#{version:06d}"):
             set_it = "SET decision = :decision"
             self.table.update(f"MODEL#{model}", key, set_it, {":decision": decision}, condition="attribute_exists(pk)")
-        self._journal_run(self.run(model, run))
-        self._journal_version(self.version(model, version))
+        self.journal_decision(model, run, version)
 
     def _settled(self, model: str, run: str, epoch: int, fingerprint: str) -> int | None:
         """The version a run ended with, after reading back; None: nothing is decided yet; Conflict: fenced out."""
@@ -204,13 +203,20 @@ class Registry(Aliases):
         set_it = "SET head = :number, task = :task, target = :target"
         self.table.update(pk, "META", set_it, values, condition="head < :number")
 
+    def journal_decision(self, model: str, run: str, version: int) -> None:
+        """Journal a run and its version again: who wrote the decision may have ended before that."""
+        self._journal_run(self.run(model, run))
+        self._journal_version(self.version(model, version))
+
     def _journal_run(self, run: Item) -> Item:
-        kept = {name: value for name, value in run.items() if name not in ("progress", "lease_until")}
-        self._journal(f"models/{run['model']}/runs/{run['run']}.json", kept)
+        model, name = run["model"], run["run"]
+        self._journal_last(f"models/{model}/runs/{name}.json", run, lambda: self.run(model, name))
         return run
 
     def _journal_version(self, version: Item) -> None:
-        self._journal(f"models/{version['model']}/versions/{version['version']:06d}.json", version)
+        model, number = version["model"], int(version["version"])
+        name = f"models/{model}/versions/{number:06d}.json"
+        self._journal_last(name, version, lambda: self.version(model, number))
 
     def _ensure_model(self, model: str) -> None:
         set_it = "SET head = if_not_exists(head, :zero), created = if_not_exists(created, :at), model = :model"

@@ -117,10 +117,8 @@ class Scorings:
         self.table.put({"pk": f"MODEL#{value['model']}", "sk": f"SCORING#{value['scoring']}", **value})
 
     def _journal(self, item: Item) -> Item:
-        if self.registry.journal is not None:
-            kept = {name: value for name, value in item.items() if name not in ("progress", "tries")}
-            name = f"registry/models/{item['model']}/scorings/{item['scoring']}.json"
-            self.registry.journal.write_json(name, kept)
+        model, scoring = item["model"], item["scoring"]
+        self.registry._journal_last(f"models/{model}/scorings/{scoring}.json", item, lambda: self.get(model, scoring))
         return item
 
 

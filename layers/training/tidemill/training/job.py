@@ -65,10 +65,8 @@ class Heart(threading.Thread):
         if new_stage:
             self._close_stage()
             log.info("%s %s", progress.stage, progress.message)
-        self.progress = {
-            **{"stage": progress.stage, "step": progress.step, "steps": progress.steps},
-            **{"message": progress.message},
-        }
+        told = {"stage": progress.stage, "step": progress.step, "steps": progress.steps}
+        self.progress = {**told, "message": progress.message}
         if new_stage or time.monotonic() - self._told > REPORT_EVERY_S:
             self.beat()
 
@@ -157,12 +155,7 @@ def work(
         log.exception("The job failed.")
         if crew.lost_one(error, environment):
             return INTERRUPTED
-        _end(
-            run,
-            registry,
-            "FAILED",
-            {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read its log."},
-        )
+        _end(run, registry, "FAILED", BUG_REASON)
         return BUG
     finally:
         heart.close()
@@ -222,27 +215,37 @@ def _make(
     environment: Mapping[str, str],
 ) -> None:
     model, run_id = run["model"], run["run"]
-    prefix = f"bundles/{model}/{run_id}/"
     existing = registry.version_of(model, run["fingerprint"])
-    stands = existing is not None or artifacts.read_json_or_none(prefix + MANIFEST) is not None
-    crew.agreed(environment, IDLE if stands else TRAIN)
+    prefix = "" if existing is not None else _complete(run, artifacts)
+    crew.agreed(environment, IDLE if existing is not None or prefix else TRAIN)
     if existing is not None:
         registry.adopt(model, run_id, existing)
         return
     bundle = folder / "bundle"
-    if stands:
+    if prefix:
         artifacts.read_folder(prefix, bundle)
     else:
+        prefix = _prefix(run, run["epoch"])
         backbone = _fetch_backbone(run, artifacts, heart, folder, environment)
         _train(run, artifacts, heart, stop, folder, bundle, backbone, environment)
         heart.report(Progress("storing", message="writing the bundle"))
         artifacts.write_folder(bundle, prefix)
     heart.report(Progress("registering"))
     heart.close()
-    number = registry.register(
-        model, run_id, run["epoch"], run["fingerprint"], _version_fields(run, bundle, prefix, heart)
-    )
+    fields = _version_fields(run, bundle, prefix, heart)
+    number = registry.register(model, run_id, run["epoch"], run["fingerprint"], fields)
     log.info("Run %s is version %d of %s.", run_id, number, model)
+
+
+def _prefix(run: Item, epoch: int) -> str:
+    """Where an epoch's bundle lies: one for each, so that a job that lost its run writes into none that serves."""
+    return f"bundles/{run['model']}/{run['run']}/" + (f"{epoch}/" if epoch > 1 else "")
+
+
+def _complete(run: Item, artifacts: Storage) -> str:
+    """Where an earlier holder of the run has left a complete bundle; empty where none has."""
+    places = (_prefix(run, epoch) for epoch in range(run["epoch"] - 1, 0, -1))
+    return next((place for place in places if artifacts.read_json_or_none(place + MANIFEST) is not None), "")
 
 
 def _fetch_backbone(
