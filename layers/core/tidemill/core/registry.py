@@ -16,7 +16,6 @@ from typing import Any
 from tidemill.core.aliases import Aliases
 from tidemill.core.clock import now, seconds
 from tidemill.core.errors import Conflict, NotFound
-from tidemill.core.history import CHAMPION
 from tidemill.core.ledger import NEW, WRITERS
 from tidemill.core.table import Item
 
@@ -33,9 +32,10 @@ class Registry(Aliases):
     # ------------------------------------------------------------------ runs
     def receive(self, model: str, run: str, order: str, upload: Item) -> Item:
         """Record that an upload arrived; the same upload received again gives the run as it is now."""
-        self._ensure_model(model)
+        at = now()
+        self._ensure_model(model, at)
         item = {"run": run, "model": model, "state": "RECEIVED", "order": order, "upload": upload, "epoch": 0}
-        self.table.put_new({"pk": f"MODEL#{model}", "sk": f"RUN#{run}", **item, "times": {"received": now()}})
+        self.table.put_new({"pk": f"MODEL#{model}", "sk": f"RUN#{run}", **item, "times": {"received": at}})
         return self._journal_run(self.run(model, run))
 
     def advance(self, model: str, run: str, state: str, *, allowed: Iterable[str], **fields: Any) -> Item:
@@ -178,32 +178,7 @@ class Registry(Aliases):
                 return revoked
         raise NotFound(f"There is no key {key_id!r}.", code="UNKNOWN_KEY", remedy="List the keys.")
 
-    # ------------------------------------------------------------------ the journal, and rebuilding from it
-    def restore(self, kind: str, value: Item) -> None:
-        """Put one journalled item back: kind is run, version, alias or key. For rebuilding a lost table."""
-        if kind == "key":
-            return self.put_key(value["digest"], {name: item for name, item in value.items() if name != "digest"})
-        model, pk = value["model"], f"MODEL#{value['model']}"
-        self._ensure_model(model)
-        if kind == "run":
-            self.table.put({"pk": pk, "sk": f"RUN#{value['run']}", **value})
-        elif kind == "version":
-            self._restore_version(model, value)
-        elif kind == "alias":
-            self.table.put({"pk": pk, "sk": f"MOVE#{value['rev']:06d}", **value})
-            current = self.alias(model)
-            if current is None or current["rev"] < value["rev"]:
-                self.table.put({"pk": pk, "sk": f"ALIAS#{CHAMPION}", **value})
-        return None
-
-    def _restore_version(self, model: str, value: Item) -> None:
-        pk, number = f"MODEL#{model}", int(value["version"])
-        self.table.put({"pk": pk, "sk": f"VERSION#{number:06d}", **value})
-        self.table.put({"pk": pk, "sk": f"FINGERPRINT#{value['fingerprint']}", "version": number})
-        values = {":number": number, ":task": value.get("task", ""), ":target": value.get("target", "")}
-        set_it = "SET head = :number, task = :task, target = :target"
-        self.table.update(pk, "META", set_it, values, condition="head < :number")
-
+    # ------------------------------------------------------------------ the journal, which core/rebuild.py reads
     def _journal_run(self, run: Item) -> Item:
         kept = {name: value for name, value in run.items() if name not in ("progress", "lease_until")}
         self._journal(f"models/{run['model']}/runs/{run['run']}.json", kept)
@@ -212,9 +187,9 @@ class Registry(Aliases):
     def _journal_version(self, version: Item) -> None:
         self._journal(f"models/{version['model']}/versions/{version['version']:06d}.json", version)
 
-    def _ensure_model(self, model: str) -> None:
+    def _ensure_model(self, model: str, at: str) -> None:
         set_it = "SET head = if_not_exists(head, :zero), created = if_not_exists(created, :at), model = :model"
-        self.table.update(f"MODEL#{model}", "META", set_it, {":zero": 0, ":at": now(), ":model": model})
+        self.table.update(f"MODEL#{model}", "META", set_it, {":zero": 0, ":at": at, ":model": model})
         self.table.put({"pk": "MODELS", "sk": model})
 
 

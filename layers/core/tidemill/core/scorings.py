@@ -111,10 +111,6 @@ class Scorings:
             raise Conflict(text, remedy="Look at the scoring.", state=current["state"])
         return self._journal(current)
 
-    def restore(self, value: Item) -> None:
-        """Put one journalled scoring back. For rebuilding a lost table."""
-        self.table.put({"pk": f"MODEL#{value['model']}", "sk": f"SCORING#{value['scoring']}", **value})
-
     def _journal(self, item: Item) -> Item:
         if self.registry.journal is not None:
             kept = {name: value for name, value in item.items() if name not in ("progress", "tries")}
