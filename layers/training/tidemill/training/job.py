@@ -6,6 +6,7 @@ cannot be trained on, 70 a bug, 75 interrupted with the state saved (try again).
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -22,7 +23,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tidemill.core import backbones
+from botocore.exceptions import ClientError
+
+from tidemill.core import backbones, clients
 from tidemill.core.errors import Conflict, NotFound, TidemillError
 from tidemill.core.manifest import NAME as MANIFEST
 from tidemill.core.progress import Progress
@@ -34,6 +37,17 @@ from tidemill.training.machine import machine, row_ms
 
 DONE, BAD_DATA, BUG, INTERRUPTED = 0, 64, 70, 75
 BUG_REASON = {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read the run's log."}
+FULL_REASON = {
+    "code": "DISK_FULL",
+    "message": "The disk of the job's machine is full.",
+    "remedy": "Send a sample, or give the job definition a larger volume.",
+}
+MEMORY_REASON = {
+    "code": "OUT_OF_MEMORY",
+    "message": "The job needs more memory than its machine has.",
+    "remedy": "Send a sample, or give the job definition more memory.",
+}
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 HEARTBEAT_S = 10.0  # well inside the lease
 REPORT_EVERY_S = 0.5  # progress is for people; more often than this costs writes and tells nobody anything
 RUN_APPEARS_S = 60.0  # a stack that was killed needs this long to remember its runs
@@ -118,6 +132,11 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
             stop,
             environment=environment,
         )
+    except (ClientError, *clients.BROKEN) as error:
+        if not clients.passes(error):
+            raise
+        log.warning("AWS does not answer; the next attempt takes the run.", exc_info=True)
+        return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -145,14 +164,12 @@ def work(
         return DONE
     except TidemillError as error:
         return _ended_badly(run, registry, heart, error)
-    except Exception:
+    except Exception as error:
+        if clients.passes(error):
+            log.warning("AWS does not answer; the next attempt goes on.", exc_info=True)
+            return INTERRUPTED
         log.exception("The job failed.")
-        _end(
-            run,
-            registry,
-            "FAILED",
-            {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read its log."},
-        )
+        _end(run, registry, "FAILED", _why(error))
         return BUG
     finally:
         heart.close()
@@ -306,6 +323,13 @@ def _ended_badly(run: Item, registry: Registry, heart: Heart, error: TidemillErr
     log.error("%s %s", error.message, error.remedy)
     _end(run, registry, "FAILED", error.reason())
     return BAD_DATA if error.status < 500 else BUG
+
+
+def _why(error: Exception) -> Item:
+    """The reason of an end that nobody foresaw."""
+    if isinstance(error, MemoryError):
+        return MEMORY_REASON
+    return FULL_REASON if isinstance(error, OSError) and error.errno in FULL else BUG_REASON
 
 
 def _end(run: Item, registry: Registry, state: str, reason: Item) -> None:
