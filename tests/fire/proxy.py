@@ -61,6 +61,7 @@ class Proxy:
     seen: list[Request] = field(default_factory=list)
     faults: list[tuple[str, Request]] = field(default_factory=list)
     on_kill: Callable[[Request], None] = lambda request: None
+    on_hold: Callable[[Request], None] = lambda request: None  # returns when the call may go on
     server: Any = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -141,6 +142,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._refuse(request, act)
         if act == "duplicate":
             self._forward(body)
+        if act == "hold":
+            self.proxy.on_hold(request)
         answer = self._forward(body)
         if act in ("drop after", "kill after"):
             return self._drop(request, act)
@@ -200,7 +203,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named so by http.server
         """Say nothing."""
 
 

@@ -138,6 +138,15 @@ class Registry(Aliases):
         self._journal_run(self.run(model, run))
         self._journal_version(self.version(model, version))
 
+    def keep_decision(self, run: Item) -> None:
+        """Write what was decided of a run to its version and the journal: who decided may have ended before that."""
+        model, version = run["model"], int(run["version"])
+        set_it, values = "SET decision = :decision", {":decision": run["decision"]}
+        open_still = "attribute_exists(pk) AND attribute_not_exists(decision)"
+        self.table.update(f"MODEL#{model}", f"VERSION#{version:06d}", set_it, values, condition=open_still)
+        self._journal_run(run)
+        self._journal_version(self.version(model, version))
+
     def _settled(self, model: str, run: str, epoch: int, fingerprint: str) -> int | None:
         """The version a run ended with, after reading back; None: nothing is decided yet; Conflict: fenced out."""
         current = self.run(model, run)

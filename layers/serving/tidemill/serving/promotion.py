@@ -45,6 +45,8 @@ def decide(model: str, run_id: str, registry: Registry, artifacts: Storage, bus:
         decision = _decision(run, version, registry, artifacts)
         registry.decide(model, run_id, version, decision)
         run = {**run, "decision": decision}
+    else:
+        registry.keep_decision(run)
     decision = run["decision"]
     told = {
         "model": model,
