@@ -17,7 +17,6 @@ from tests.faults.test_crashes import SPEC, check, table
 from tidemill.core import jobs
 from tidemill.core.registry import Registry
 from tidemill.core.storage import Storage
-from tidemill.core.uploads import Upload, notification_of
 from tidemill.local.definitions import Catalogue, Definition, save_catalogue
 from tidemill.local.stack import Stack
 from tidemill.local.state import Folder
@@ -180,10 +179,13 @@ class Mill:
         self.sqs.send_message(QueueUrl=self.queues[stage], MessageBody=body)
 
     def poison(self) -> str:
-        """A message that no try can handle: of a bucket that is not there."""
-        return notification_of(
-            Upload("no-such-bucket", "uploads/poison/u1/t.csv", 1, "e", "01", "2026-01-01T00:00:00Z")
-        )
+        """A message that no try can handle: of a run that is not there."""
+        return dataset_ready("nobody", "r-000000000000")
+
+
+def dataset_ready(model: str, run: str) -> str:
+    """What the bus puts on the queue of Train."""
+    return json.dumps({"detail-type": "DatasetReady", "detail": {"model": model, "run": run}})
 
 
 def told(mill: Mill, proxy: Any, model: str, choose: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.fire.proxy import ACTS, Proxy, Request
-from tests.fire.wires.mill import Mill, told
+from tests.fire.wires.mill import Mill, dataset_ready, told
 
 from tidemill.core import clock
 
@@ -136,14 +136,17 @@ def test_one_poison_in_ten_goes_to_the_dead_letters_and_its_redrive_changes_noth
         models = [new_model() for _ in range(9)]
         for model in models:
             mill.uploads.write_bytes(f"uploads/{model}/u1/table.csv", b"<!doctype html><html></html>")
+        mill.run_until(lambda: all(mill.registry.runs(model) for model in models) and not mill.waiting())
         poison = mill.poison()
-        mill.send("preprocess", poison)
+        for model in models:
+            mill.send("train", dataset_ready(model, mill.registry.runs(model)[0]["run"]))
+        mill.send("train", poison)
         mill.run_until(lambda: not mill.waiting())
         ends = [mill.registry.runs(model) for model in models]
         assert [(run["state"], bool(run["reason"]["remedy"])) for (run,) in ends] == [("REJECTED", True)] * 9
         assert mill.dead_letters() == [poison]
         for _ in range(2):
-            mill.send("preprocess", poison)
+            mill.send("train", poison)
             mill.run_until(lambda: not mill.waiting())
             assert mill.dead_letters() == [poison]
         assert ends == [mill.registry.runs(model) for model in models]
