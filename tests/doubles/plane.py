@@ -67,6 +67,10 @@ class MemoryTable:
     def put(self, item: Item) -> None:
         self.items[item["pk"], item["sk"]] = item
 
+    def put_all(self, items: list[Item]) -> None:
+        for item in items:
+            self.put(item)
+
 
 class MemoryRegistry:
     """The methods of core.registry.Registry that the control plane and the command use."""

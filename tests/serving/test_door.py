@@ -262,6 +262,19 @@ def test_a_table_that_does_not_answer_is_bridged_for_a_minute(world: World) -> N
     assert world.ask()[0] == 200
 
 
+def test_a_table_that_is_lost_and_comes_back_empty_first_is_bridged_for_a_minute(world: World) -> None:
+    world.ask()
+    kept = dict(world.aws.items)
+    world.aws.items.clear()
+    for later in (KEY_S + 1, ALIAS_S + GRACE_S - 1):
+        world.now = later
+        assert world.ask()[0] == 200, "nobody deletes keys or aliases"
+    world.now = KEY_S + GRACE_S + 1
+    assert world.ask()[0] in (401, 404)
+    world.aws.items.update(kept)
+    assert world.ask()[0] == 200
+
+
 def test_a_damaged_bundle_is_a_problem_with_a_name(world: World) -> None:
     world.aws.objects["bundles/income/r-1/model.onnx"] = b"damaged"
     status, body = world.ask()

@@ -16,7 +16,6 @@ from typing import Any
 from tidemill.core.aliases import Aliases
 from tidemill.core.clock import now, seconds
 from tidemill.core.errors import Conflict, NotFound
-from tidemill.core.history import CHAMPION
 from tidemill.core.ledger import NEW, WRITERS
 from tidemill.core.table import Item
 
@@ -33,9 +32,10 @@ class Registry(Aliases):
     # ------------------------------------------------------------------ runs
     def receive(self, model: str, run: str, order: str, upload: Item) -> Item:
         """Record that an upload arrived; the same upload received again gives the run as it is now."""
-        self._ensure_model(model)
+        at = now()
+        self._ensure_model(model, at)
         item = {"run": run, "model": model, "state": "RECEIVED", "order": order, "upload": upload, "epoch": 0}
-        self.table.put_new({"pk": f"MODEL#{model}", "sk": f"RUN#{run}", **item, "times": {"received": now()}})
+        self.table.put_new({"pk": f"MODEL#{model}", "sk": f"RUN#{run}", **item, "times": {"received": at}})
         return self._journal_run(self.run(model, run))
 
     def advance(self, model: str, run: str, state: str, *, allowed: Iterable[str], **fields: Any) -> Item:
@@ -137,6 +137,15 @@ class Registry(Aliases):
             self.table.update(f"MODEL#{model}", key, set_it, {":decision": decision}, condition="attribute_exists(pk)")
         self.journal_decision(model, run, version)
 
+    def keep_decision(self, run: Item) -> None:
+        """Write what was decided of a run to its version and the journal: who decided may have ended before that."""
+        model, version = run["model"], int(run["version"])
+        set_it, values = "SET decision = :decision", {":decision": run["decision"]}
+        open_still = "attribute_exists(pk) AND attribute_not_exists(decision)"
+        self.table.update(f"MODEL#{model}", f"VERSION#{version:06d}", set_it, values, condition=open_still)
+        self._journal_run(run)
+        self._journal_version(self.version(model, version))
+
     def _settled(self, model: str, run: str, epoch: int, fingerprint: str) -> int | None:
         """The version a run ended with, after reading back; None: nothing is decided yet; Conflict: fenced out."""
         current = self.run(model, run)
@@ -177,34 +186,9 @@ class Registry(Aliases):
                 return revoked
         raise NotFound(f"There is no key {key_id!r}.", code="UNKNOWN_KEY", remedy="List the keys.")
 
-    # ------------------------------------------------------------------ the journal, and rebuilding from it
-    def restore(self, kind: str, value: Item) -> None:
-        """Put one journalled item back: kind is run, version, alias or key. For rebuilding a lost table."""
-        if kind == "key":
-            return self.put_key(value["digest"], {name: item for name, item in value.items() if name != "digest"})
-        model, pk = value["model"], f"MODEL#{value['model']}"
-        self._ensure_model(model)
-        if kind == "run":
-            self.table.put({"pk": pk, "sk": f"RUN#{value['run']}", **value})
-        elif kind == "version":
-            self._restore_version(model, value)
-        elif kind == "alias":
-            self.table.put({"pk": pk, "sk": f"MOVE#{value['rev']:06d}", **value})
-            current = self.alias(model)
-            if current is None or current["rev"] < value["rev"]:
-                self.table.put({"pk": pk, "sk": f"ALIAS#{CHAMPION}", **value})
-        return None
-
-    def _restore_version(self, model: str, value: Item) -> None:
-        pk, number = f"MODEL#{model}", int(value["version"])
-        self.table.put({"pk": pk, "sk": f"VERSION#{number:06d}", **value})
-        self.table.put({"pk": pk, "sk": f"FINGERPRINT#{value['fingerprint']}", "version": number})
-        values = {":number": number, ":task": value.get("task", ""), ":target": value.get("target", "")}
-        set_it = "SET head = :number, task = :task, target = :target"
-        self.table.update(pk, "META", set_it, values, condition="head < :number")
-
+    # ------------------------------------------------------------------ the journal, which core/rebuild.py reads
     def journal_decision(self, model: str, run: str, version: int) -> None:
-        """Journal a run and its version again: who wrote the decision may have ended before that."""
+        """Journal a run and its version with what was decided of them."""
         self._journal_run(self.run(model, run))
         self._journal_version(self.version(model, version))
 
@@ -218,9 +202,9 @@ class Registry(Aliases):
         name = f"models/{model}/versions/{number:06d}.json"
         self._journal_last(name, version, lambda: self.version(model, number))
 
-    def _ensure_model(self, model: str) -> None:
+    def _ensure_model(self, model: str, at: str) -> None:
         set_it = "SET head = if_not_exists(head, :zero), created = if_not_exists(created, :at), model = :model"
-        self.table.update(f"MODEL#{model}", "META", set_it, {":zero": 0, ":at": now(), ":model": model})
+        self.table.update(f"MODEL#{model}", "META", set_it, {":zero": 0, ":at": at, ":model": model})
         self.table.put({"pk": "MODELS", "sk": model})
 
 

@@ -112,10 +112,6 @@ class Scorings:
             raise Conflict(text, remedy="Look at the scoring.", state=current["state"])
         return self._journal(current)
 
-    def restore(self, value: Item) -> None:
-        """Put one journalled scoring back. For rebuilding a lost table."""
-        self.table.put({"pk": f"MODEL#{value['model']}", "sk": f"SCORING#{value['scoring']}", **value})
-
     def _journal(self, item: Item) -> Item:
         model, scoring = item["model"], item["scoring"]
         self.registry._journal_last(f"models/{model}/scorings/{scoring}.json", item, lambda: self.get(model, scoring))

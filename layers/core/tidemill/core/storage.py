@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,10 @@ from tidemill.core.errors import BadBundle, NotFound
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {"403", "AccessDenied"}
 _TAKEN = {"412", "PreconditionFailed"}
+_CHANGING = {"409", "ConditionalRequestConflict"}  # another write of the key is under way: AWS asks to try again
+READS = 4  # the client tries calls again, but not bodies that break off
+WRITES = 5
+PAUSE_S = 0.1
 
 
 class Storage:
@@ -28,10 +33,7 @@ class Storage:
 
     def read_bytes(self, key: str) -> bytes:
         """The object's content; raises NotFound."""
-        try:
-            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            raise self._failure(key, error) from error
+        body: bytes = self._read(key, lambda answer: answer["Body"].read())
         return body
 
     def read_json(self, key: str) -> Any:
@@ -47,19 +49,20 @@ class Storage:
 
     def read_file(self, key: str, path: Path) -> dict[str, Any]:
         """Copy an object to a file while hashing it; returns size_bytes, sha256, etag, metadata. Raises NotFound."""
-        try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            raise self._failure(key, error) from error
-        digest, size_bytes = hashlib.sha256(), 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            for block in answer["Body"].iter_chunks(1 << 20):
-                digest.update(block)
-                size_bytes += len(block)
-                file.write(block)
-        etag, metadata = answer.get("ETag", "").strip('"'), answer.get("Metadata") or {}
-        return {"size_bytes": size_bytes, "sha256": digest.hexdigest(), "etag": etag, "metadata": metadata}
+
+        def copy(answer: dict[str, Any]) -> dict[str, Any]:
+            digest, size_bytes = hashlib.sha256(), 0
+            with path.open("wb") as file:
+                for block in answer["Body"].iter_chunks(1 << 20):
+                    digest.update(block)
+                    size_bytes += len(block)
+                    file.write(block)
+            etag, metadata = answer.get("ETag", "").strip('"'), answer.get("Metadata") or {}
+            return {"size_bytes": size_bytes, "sha256": digest.hexdigest(), "etag": etag, "metadata": metadata}
+
+        copied: dict[str, Any] = self._read(key, copy)
+        return copied
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object, asked by listing."""
@@ -72,12 +75,19 @@ class Storage:
 
     def write_new(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """Put an object unless there is one; False where there is, be it our own from a write whose answer was lost."""
-        try:
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in _TAKEN:
-                raise
-            return False
+        put = {"Bucket": self.bucket, "Key": key, "Body": body, "ContentType": content_type}
+        for left in reversed(range(WRITES)):
+            try:
+                self.client.put_object(**put, IfNoneMatch="*")
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                if code in _TAKEN:
+                    return False
+                if code not in _CHANGING or not left:
+                    raise
+                time.sleep(PAUSE_S * (WRITES - left))
+            else:
+                break
         return True
 
     def write_stream(self, key: str, stream: IO[bytes], content_type: str = "application/octet-stream") -> None:
@@ -113,6 +123,19 @@ class Storage:
             raise BadBundle(f"{prefix} is incomplete: {error.message}", remedy="Train again.") from error
         (folder / manifest.NAME).write_text(json.dumps(listed, indent=1, sort_keys=True))
         return manifest.check(folder)
+
+    def _read(self, key: str, take: Callable[[dict[str, Any]], Any]) -> Any:
+        """What `take` makes of an object, from its beginning again where its body breaks off; raises NotFound."""
+        for left in reversed(range(READS)):
+            try:
+                return take(self.client.get_object(Bucket=self.bucket, Key=key))
+            except ClientError as error:
+                raise self._failure(key, error) from error
+            except clients.BROKEN:
+                if not left:
+                    raise
+                time.sleep(PAUSE_S * (READS - left))
+        raise AssertionError("unreachable")
 
     def _failure(self, key: str, error: ClientError) -> Exception:
         """NotFound where the object is missing, else the error.

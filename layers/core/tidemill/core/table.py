@@ -53,6 +53,21 @@ class Table:
         except ClientError as error:
             only_condition(error)
 
+    def put_all(self, items: list[Item]) -> None:
+        """Write items whatever stands there, many in one call."""
+        with self.table.batch_writer(overwrite_by_pkeys=["pk", "sk"]) as batch:
+            for item in items:
+                batch.put_item(Item=stored(item))
+
+    def put_where(self, item: Item, condition: str, values: Item, names: dict[str, str] | None = None) -> None:
+        """Write an item where a condition on what stands there holds; else leave that as it is."""
+        more = {"ExpressionAttributeNames": names} if names else {}
+        request = {"ConditionExpression": condition, "ExpressionAttributeValues": stored(values), **more}
+        try:
+            self.table.put_item(Item=stored(item), **request)
+        except ClientError as error:
+            only_condition(error)
+
     def update(self, pk: str, sk: str, expression: str, values: Item, **more: Any) -> Item | None:
         """Change an item under `condition`, with `names` for attribute names; the new item, None if refused."""
         request: Item = {

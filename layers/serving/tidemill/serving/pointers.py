@@ -13,14 +13,17 @@ from tidemill.serving.signer import Client
 
 KEY_S = 15.0  # a revoked key works this much longer
 ALIAS_S = 3.0  # a new version answers this much later; a rollback is promised within 5 s
-GRACE_S = 60.0  # while the table does not answer, what it said last counts this much longer
+GRACE_S = 60.0  # while the table does not answer, or is rebuilt, what it said last counts this much longer
 MOST = 1_000  # entries kept; past it everything is asked again
 
 Item = dict[str, Any]
 
 
 class Remembered:
-    """Values that were read, for a while. What is not there is not remembered: it may be there the next moment."""
+    """Values that were read, for a while. What is not there is not remembered: it may be there the next moment.
+
+    Nobody deletes keys or aliases: where one is gone, the table is being rebuilt, and what it said last counts.
+    """
 
     def __init__(self, read: Callable[[str], Item | None], keep_s: float, clock: Callable[[], float]) -> None:
         self.read, self.keep_s, self.clock = read, keep_s, clock
@@ -38,6 +41,8 @@ class Remembered:
             if value is not None and now - at < self.keep_s + GRACE_S:
                 return value
             raise
+        if fresh is None and value is not None and now - at < self.keep_s + GRACE_S:
+            return value
         self._keep(name, fresh, now)
         return fresh
 

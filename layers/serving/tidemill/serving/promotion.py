@@ -46,7 +46,7 @@ def decide(model: str, run_id: str, registry: Registry, artifacts: Storage, bus:
         registry.decide(model, run_id, version, decision)
         run = {**run, "decision": decision}
     else:
-        registry.journal_decision(model, run_id, int(run["version"]))
+        registry.keep_decision(run)
     decision = run["decision"]
     told = {
         "model": model,

@@ -271,5 +271,7 @@ def _code(body: bytes) -> str:
 def _refused(call: Call, status: int, code: str) -> TidemillError:
     if call.service == "s3" and status == 404:
         return NotFound(f"There is no object {call.path.rpartition('/')[2]!r}.", code="NO_SUCH_OBJECT")
+    if code == "ResourceNotFoundException":  # a table that was lost comes back by being rebuilt
+        return Unavailable(f"{call.service} does not have what is asked for.", remedy="Try again in a minute.")
     kind = Denied if code == "AccessDenied" else Refused
     return kind(f"{call.service} refused a call of this function ({code}).", remedy="Look at the role of the function.")

@@ -15,14 +15,13 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tidemill.core import backbones
+from tidemill.core import backbones, clients
 from tidemill.core.errors import Conflict, NotFound, TidemillError
 from tidemill.core.manifest import NAME as MANIFEST
 from tidemill.core.progress import Progress
@@ -31,11 +30,11 @@ from tidemill.core.settings import Settings
 from tidemill.core.spec import Spec
 from tidemill.core.storage import Storage
 from tidemill.training import crew
-from tidemill.training.machine import machine, row_ms
+from tidemill.training.machine import log_stream, machine, row_ms
+from tidemill.training.reasons import why
 
 DONE, BAD_DATA, BUG, INTERRUPTED = 0, 64, 70, 75
 IDLE, TRAIN = 0, 1  # what the first node of several tells the others
-BUG_REASON = {"code": "TRAINING_BUG", "message": "The training code failed.", "remedy": "Read the run's log."}
 HEARTBEAT_S = 10.0  # well inside the lease
 REPORT_EVERY_S = 0.5  # progress is for people; more often than this costs writes and tells nobody anything
 RUN_APPEARS_S = 60.0  # a stack that was killed needs this long to remember its runs
@@ -116,10 +115,14 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
             code = follow(model, run, registry, artifacts, stop, environment)
         else:
             code = work(model, run, registry, artifacts, stop, environment=environment)
-    except Exception:
-        if not several:
+    except Exception as error:
+        if clients.passes(error):
+            log.warning("AWS does not answer; the next attempt takes the run.", exc_info=True)
+            code = INTERRUPTED
+        elif not several:
             raise
-        log.exception("This node failed.")
+        else:
+            log.exception("This node failed.")
     finally:
         signal.signal(signal.SIGTERM, previous)
     if several:
@@ -152,10 +155,13 @@ def work(
     except TidemillError as error:
         return _ended_badly(run, registry, heart, error)
     except Exception as error:
+        if clients.passes(error):
+            log.warning("AWS does not answer; the next attempt goes on.", exc_info=True)
+            return INTERRUPTED
         log.exception("The job failed.")
         if crew.lost_one(error, environment):
             return INTERRUPTED
-        _end(run, registry, "FAILED", BUG_REASON)
+        _end(run, registry, "FAILED", why(error))
         return BUG
     finally:
         heart.close()
@@ -190,7 +196,7 @@ def follow(
 def _take(model: str, run_id: str, registry: Registry, environment: Mapping[str, str]) -> Item | None:
     """The run under this job's lease, or None when it is not to be had."""
     job = environment.get("AWS_BATCH_JOB_ID", "").partition("#")[0] or f"local-{os.getpid()}"  # of nodes: job#0
-    stream = _log_stream(environment)
+    stream = log_stream(environment)
     deadline = time.monotonic() + RUN_APPEARS_S
     while not _known(model, run_id, registry):
         if time.monotonic() > deadline:
@@ -378,21 +384,6 @@ def _known(model: str, run_id: str, registry: Registry) -> bool:
 
 def _asked_to_stop(stop: threading.Event, number: int, frame: FrameType | None) -> None:
     stop.set()
-
-
-def _log_stream(environment: Mapping[str, str]) -> str:
-    """Where this attempt's log goes: told by the local stack, or worked out from the container's own description."""
-    if "TIDEMILL_LOG_STREAM" in environment:
-        return environment["TIDEMILL_LOG_STREAM"]
-    address = environment.get("ECS_CONTAINER_METADATA_URI_V4", "")
-    if not address.startswith("http://169.254."):
-        return ""
-    try:
-        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 - the container agent's own address
-            described = json.load(answer)
-        return str(described.get("LogOptions", {}).get("awslogs-stream", ""))
-    except (OSError, ValueError):
-        return ""
 
 
 if __name__ == "__main__":

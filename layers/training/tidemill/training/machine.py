@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 import urllib.request
@@ -55,3 +56,18 @@ def _blank(item: Any) -> Any:
     kind = item.type.removeprefix("tensor(").removesuffix(")")
     shape = [1 if at == 0 else size if isinstance(size, int) else LENGTH for at, size in enumerate(item.shape)]
     return np.zeros(shape, _KINDS[kind])
+
+
+def log_stream(environment: Mapping[str, str]) -> str:
+    """Where this attempt's log goes: told by the local stack, or worked out from the container's own description."""
+    if "TIDEMILL_LOG_STREAM" in environment:
+        return environment["TIDEMILL_LOG_STREAM"]
+    address = environment.get("ECS_CONTAINER_METADATA_URI_V4", "")
+    if not address.startswith("http://169.254."):
+        return ""
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 - the container agent's own address
+            described = json.load(answer)
+        return str(described.get("LogOptions", {}).get("awslogs-stream", ""))
+    except (OSError, ValueError):
+        return ""
