@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -51,6 +52,16 @@ PROMOTES = (
     "/models/income/promote;predict", "/models/income/promote?/predict", "/models/income/promote#/predict",
     "/models/income/rollback", "/models/income/challenger", "/models/income/retrain",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def loop() -> Iterator[None]:
+    """The event loop that Mangum would make by itself and never close."""
+    made = asyncio.new_event_loop()
+    asyncio.set_event_loop(made)
+    yield
+    asyncio.set_event_loop(None)
+    made.close()
 
 
 @pytest.fixture

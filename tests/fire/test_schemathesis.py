@@ -51,6 +51,7 @@ def test_the_control_plane_answers_whatever_is_sent(plane: Plane, fire: Any) -> 
         with fire(AREA, operation.label, count=0) as case:
             case.count = cases.put_all(operation, PLANE, put)
             COUNTED[operation.label] = case.count
+    ask.loop.close()
     assert statuses[2] > 300 and statuses[4] > 300, f"what was sent was all of one kind: {statuses}"
 
 
