@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import re
+import shutil
 import tempfile
+import weakref
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -35,8 +37,9 @@ class XlsxTable:
     text = ""
 
     def __init__(self, path: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tidemill-xlsx-")
-        copied = Path(self._folder.name) / "sheet.csv"
+        folder = tempfile.mkdtemp(prefix="tidemill-xlsx-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        copied = Path(folder) / "sheet.csv"
         try:
             with zipfile.ZipFile(path) as book:
                 _check_size(book, path.stat().st_size)
