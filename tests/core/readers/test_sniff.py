@@ -19,7 +19,6 @@ OTHERS = {
     "image": b"\x89PNG\r\n\x1a\n" + bytes(64),
     "pickle": b"\x80\x04\x95\x10\x00\x00\x00",
     "zip": b"PK\x03\x04" + bytes(60),
-    "xlsx": b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml",
     "sqlite": b"SQLite format 3\x00" + bytes(64),
     "npy": b"\x93NUMPY\x01\x00" + bytes(64),
 }

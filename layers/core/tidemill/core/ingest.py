@@ -37,12 +37,12 @@ def ingest(upload: Upload, registry: Registry, uploads: Storage, artifacts: Stor
         _write_rejection(artifacts, "_unnamed", upload, error)
         return None
     if upload.bucket != uploads.bucket:  # said before anything is asked of either bucket
-        refused = Forbidden(
+        foreign = Forbidden(
             f"The event names the bucket {upload.bucket[:80]!r}, which is not this deployment's.",
             code="SOURCE_FORBIDDEN",
             remedy="Upload to this deployment's data bucket; POST /uploads gives a form for it.",
         )
-        _write_rejection(artifacts, "_unnamed", upload, refused)
+        _write_rejection(artifacts, "_unnamed", upload, foreign)
         return None
     run = registry.receive(upload.model, upload.run, upload.order, upload.to_json())
     if run["state"] == "RECEIVED":

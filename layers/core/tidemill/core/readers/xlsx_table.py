@@ -5,13 +5,16 @@ Nothing of a workbook is evaluated: a formula counts with the value that the pro
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import re
+import shutil
 import tempfile
+import weakref
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -35,8 +38,9 @@ class XlsxTable:
     text = ""
 
     def __init__(self, path: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tidemill-xlsx-")
-        copied = Path(self._folder.name) / "sheet.csv"
+        folder = tempfile.mkdtemp(prefix="tidemill-xlsx-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        copied = Path(folder) / "sheet.csv"
         try:
             with zipfile.ZipFile(path) as book:
                 _check_size(book, path.stat().st_size)
@@ -85,7 +89,7 @@ class Sheet:
         self.column, self.kind, self.style, self.formula, self.text = 0, "", 0, False, ""
         self.inside = False
 
-    def write(self, blocks: Iterator[bytes], out: Any) -> None:
+    def write(self, blocks: Generator[bytes, None, None], out: Any) -> None:
         """Every row that has a cell, as CSV."""
         for block in _parse(blocks, self._start, self._end, self._data):
             del block
@@ -249,13 +253,13 @@ def _day(text: str) -> str:
     return when.date().isoformat() if whole else when.replace(microsecond=0).isoformat(" ")
 
 
-def _blocks(book: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+def _blocks(book: zipfile.ZipFile, name: str) -> Generator[bytes, None, None]:
     with book.open(name) as member:
         while block := member.read(MIB):
             yield block
 
 
-def _parse(blocks: Iterator[bytes], start: Any, end: Any = None, data: Any = None) -> Iterator[None]:
+def _parse(blocks: Generator[bytes, None, None], start: Any, end: Any = None, data: Any = None) -> Iterator[None]:
     """Feed a parser that knows no entities; one step a block, so that what was read can be written in between."""
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -267,9 +271,10 @@ def _parse(blocks: Iterator[bytes], start: Any, end: Any = None, data: Any = Non
         parser.EndElementHandler = lambda tag: end(tag.rpartition(":")[2])
     if data:
         parser.CharacterDataHandler = data
-    for block in blocks:
-        parser.Parse(block, False)
-        yield
+    with contextlib.closing(blocks):
+        for block in blocks:
+            parser.Parse(block, False)
+            yield
     parser.Parse(b"", True)
     yield
 
