@@ -44,5 +44,7 @@ def hunted(wires: Wires, mutant: Mutant) -> tuple[int, list[str]]:
         for fault in faults(len(of.calls), mutant.kinds, 7, first):
             if found or runs >= MOST_RUNS:
                 return runs, found
+            if mutant.at not in ("", of.calls[fault.at - 1]):
+                continue
             found, runs = outcome(wires, of, fault), runs + 1
     return runs, found

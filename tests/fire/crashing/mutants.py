@@ -18,7 +18,6 @@ from tests.fire.crashing.enumeration import Script
 from tests.fire.crashing.mill import Orders
 
 ONCE, DOUBLED, REVERSED = Orders(), Orders("doubled"), Orders("once", "reversed")
-TWICE = Orders("once", "twice")
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Mutant:
     script: Script
     orders: Orders = ONCE
     kinds: tuple[str, ...] = ("before", "after", "repeat", "pause")
+    at: str = ""  # the operation at whose calls it shows; empty: any
 
 
 REGISTRY, ALIASES = "tidemill.core.registry:Registry", "tidemill.core.aliases:Aliases"
@@ -45,45 +45,6 @@ MUTANTS = (
         '":state = :state" + "".join(f" AND {name} = {name}" for name in prior)',
         loop.TWO,
         DOUBLED,
-    ),
-    Mutant(
-        "a job takes a run that another holds",
-        f"{REGISTRY}.lease",
-        "OR lease_until < :now)",
-        "OR lease_until > :one)",
-        loop.TWO,
-        TWICE,
-        ("pause",),
-    ),
-    Mutant(
-        "two versions of the same",
-        "tidemill.core.registry:_registration",
-        '{"Put": {"Item": by_fingerprint, "ConditionExpression": NEW}}',
-        '{"Put": {"Item": by_fingerprint}}',
-        loop.SAME,
-        ONCE,
-        ("pause",),
-    ),
-    Mutant(
-        "the job asks nobody whether there is a version", f"{JOB}:_make", "existing is not None", "False", loop.SAME
-    ),
-    Mutant(
-        "a refused registration counts as lost",
-        f"{REGISTRY}._settled",
-        'current["state"] == "READY"',
-        "False",
-        loop.TWO,
-        ONCE,
-        ("repeat",),
-    ),
-    Mutant(
-        "a refused move counts as lost",
-        f"{ALIASES}._write",
-        "written is not None and",
-        "False and",
-        loop.PINNED,
-        ONCE,
-        ("repeat",),
     ),
     Mutant(
         "an older upload may be promoted",
@@ -108,7 +69,16 @@ MUTANTS = (
         "[manifest.NAME, *named]",
         loop.TWO,
     ),
-    Mutant("every epoch writes to one place", f"{JOB}:_prefix", "if epoch > 1", "if False", loop.TWO, ONCE, ("pause",)),
+    Mutant(
+        "every epoch writes to one place",
+        f"{JOB}:_prefix",
+        "if epoch > 1",
+        "if False",
+        loop.TWO,
+        ONCE,
+        ("pause",),
+        at="PutObject",
+    ),
     Mutant(
         "the decision is told before it is made",
         f"{PROMOTION}:decide",
@@ -124,6 +94,7 @@ MUTANTS = (
         loop.TWO,
         ONCE,
         ("pause",),
+        at="PutObject",
     ),
     Mutant(
         "what was decided is not journalled again",
@@ -133,16 +104,7 @@ MUTANTS = (
         loop.TWO,
         ONCE,
         ("before", "after"),
-    ),
-    Mutant(
-        "a run that is ready is not told of", "tidemill.core.submit:submit", '"decision" not in run', "False", loop.SAME
-    ),
-    Mutant(
-        "a data set that stands is told of once",
-        "tidemill.core.ingest:ingest",
-        'if run["state"] == "PREPARED":',
-        "if False:",
-        loop.TWO,
+        at="UpdateItem",
     ),
     Mutant(
         "a rejected file is not told of",
@@ -152,30 +114,14 @@ MUTANTS = (
         loop.TWO,
     ),
     Mutant(
-        "a file that Retrain sent is sent again",
-        "tidemill.core.retraining:_write_once",
-        ', IfNoneMatch="*"',
-        "",
-        loop.AGAIN,
-        DOUBLED,
-        ("before", "after", "repeat", "pause"),
-    ),
-    Mutant(
-        "a scoring takes whichever version serves",
-        "tidemill.core.scorings:Scorings.receive",
-        "put_new(",
-        "put(",
-        loop.PINNED,
-        DOUBLED,
-    ),
-    Mutant(
-        "a rollback said twice is two",
-        f"{ALIASES}.rollback",
-        'leaving is not None and alias["version"] != leaving',
-        "False",
-        loop.PINNED,
+        "what was decided is not told again",
+        f"{PROMOTION}:decide",
+        'registry.journal_decision(model, run_id, int(run["version"]))',
+        "return run",
+        loop.TWO,
         ONCE,
-        ("after",),
+        ("before", "after"),
+        at="UpdateItem",
     ),
 )
 
