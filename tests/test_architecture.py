@@ -20,7 +20,7 @@ PICTURE: dict[str, tuple[str, set[str]]] = {
 
 # what each package may import from outside, beyond the standard library
 LIBRARIES: dict[str, set[str]] = {
-    "layers/core/tidemill/core": {"numpy", "boto3", "botocore", "aws_lambda_powertools", "pyarrow", "PIL"},
+    "layers/core/tidemill/core": {"urllib3", "numpy", "boto3", "botocore", "aws_lambda_powertools", "pyarrow", "PIL"},
     "layers/serving/tidemill/serving": {
         *{"numpy", "onnxruntime", "boto3", "botocore", "aws_lambda_powertools", "fastapi", "starlette", "pydantic"}
     },
