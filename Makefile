@@ -10,7 +10,7 @@ LAYERS := layers/core layers/tables layers/pictures layers/serving layers/web la
 LOCKS := $(addsuffix /requirements.txt,$(LAYERS) infra tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down examples test test-mill test-fire fuzz lint bench bench-tables bench-search bench-texts bench-images bench-training sizes sbom audit locks clean
+.PHONY: help install demo up down examples test test-mill test-fire fuzz lint bench bench-tables bench-search bench-texts bench-images bench-training sizes pages sbom audit locks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ $(VENV_BENCH)/.installed: $(LOCKS) tests/benchmarks/requirements.txt
 
 sizes: install ## Build every layer as for AWS and measure each function with its layers
 	$(BIN)/python -m tidemill.cloud.sizes
+
+pages: install ## Write the pages that are made of tables: reason codes, limits
+	$(BIN)/python -m tidemill.cloud.pages
 
 sbom: install ## Write layers/sbom.json, the bill of materials of the locks
 	$(BIN)/python -m tidemill.cloud.sbom

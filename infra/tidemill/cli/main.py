@@ -20,6 +20,7 @@ from tidemill.cli.retrain import retrain, schedule
 from tidemill.cli.score import score
 from tidemill.cli.session import Session, Tool
 from tidemill.cli.stack import down, status, up
+from tidemill.cli.why import why
 from tidemill.core.version import VERSION
 
 
@@ -40,7 +41,7 @@ for command in (
     *(push, models, runs, logs, card, predict, explain, keys),
     *(score, promote, rollback, pin, unpin, canary, history),
     *(*(retrain, schedule), backbone, cost),
-    *(drift, feedback),
+    *(drift, feedback, why),
 ):
     main.add_command(command)
 
