@@ -41,7 +41,7 @@ def test_the_list_of_commands_is_complete() -> None:
         *("promote", "rollback", "pin", "unpin", "canary", "history"),
         *("retrain", "schedule"),
         *("keys create", "keys list", "keys revoke", "backbone add", "backbone list", "cost"),
-        *("drift", "feedback"),
+        *("drift", "feedback", "why"),
     }
 
 

@@ -124,6 +124,13 @@ class MemoryAws:
         self.items[place] = request["Item"]
         return 200, {}
 
+    def write_batch(self, request: dict[str, Any]) -> Answer:
+        for writes in request["RequestItems"].values():
+            for write in writes:
+                item = write["PutRequest"]["Item"]  # nothing here deletes
+                self.items[_key(item)] = item
+        return 200, {"UnprocessedItems": {}}
+
     def update_item(self, request: dict[str, Any]) -> Answer:
         place = _key(request["Key"])
         if not self._holds(place, request):
@@ -210,6 +217,7 @@ _ACTS: dict[str, Callable[[MemoryAws, dict[str, Any]], Answer]] = {
     "ListObjectsV2": MemoryAws.list_objects,
     "ListObjectVersions": MemoryAws.list_versions,
     "GetItem": MemoryAws.get_item,
+    "BatchWriteItem": MemoryAws.write_batch,
     "PutItem": MemoryAws.put_item,
     "UpdateItem": MemoryAws.update_item,
     "Query": MemoryAws.query,

@@ -6,14 +6,15 @@ import difflib
 
 import click
 
-from tidemill.cli.session import Session
+from tidemill.cli.session import Session, json_option, pass_session
 from tidemill.core.errors import NotFound
 from tidemill.core.reasons import reasons
 
 
 @click.command()
 @click.argument("code")
-@click.pass_obj
+@json_option
+@pass_session
 def why(session: Session, code: str) -> None:
     """Say what a reason CODE means and what to do, in English and in Chinese.
 

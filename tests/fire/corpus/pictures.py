@@ -81,7 +81,7 @@ def _odd() -> Iterator[Row]:
     turned[0x0112] = 6
     far[0x010F] = "x" * 60_000
     far.get_ifd(0x8825)[1] = "N"
-    frames = [Image.new("P", (16, 16), n % 2) for n in range(3)]
+    frames = [Image.new("RGB", (16, 16), (90 * n, 200 - 90 * n, 40)) for n in range(3)]
     moving = io.BytesIO()
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:], duration=20)
     yield "012_exif_orientation.jpg", GOOD, "OK", saved("JPEG", exif=turned)

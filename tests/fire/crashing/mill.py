@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.doubles.memory_aws import Answer, MemoryAws, Place
+from tests.doubles.memory_aws import Answer, MemoryAws, Place, refused
 from tests.fire.checker import Log
 
 from tidemill.core.uploads import Upload, notification_of
@@ -26,6 +27,8 @@ ROUTES = {
     **{"HealthBroken": "promote", "CanaryEnded": "promote"},
 }
 Message = dict[str, Any]
+
+ONE_AT_A_TIME = threading.RLock()
 
 
 class Crash(BaseException):
@@ -133,7 +136,11 @@ class Mill:
 
     # ------------------------------------------------------------------ AWS
     def call(self, operation: str, request: dict[str, Any]) -> Answer:
-        """One AWS call of the process at work, with what happens at it."""
+        """One AWS call of the process at work, with what happens at it; a rebuild makes several at once."""
+        with ONE_AT_A_TIME:
+            return self._call(operation, request)
+
+    def _call(self, operation: str, request: dict[str, Any]) -> Answer:
         self.clock_ms += 7
         if not self.nested:
             self.calls += 1
@@ -177,6 +184,8 @@ class Mill:
         if operation == "SendMessage":
             self.send(request["QueueUrl"].rpartition("/")[2], body=request["MessageBody"])
             return 200, {"MessageId": "1", "MD5OfMessageBody": ""}
+        if operation == "GetSchedule":  # of a deployment without clocks: Retrain looks and finds none to delete
+            return refused(404, "ResourceNotFoundException", "There is no such schedule.")
         if operation == "ChangeMessageVisibility":
             return 200, {}
         return 200, self._batch(operation, request)
@@ -260,7 +269,7 @@ def put(mill: Mill, bucket: str, key: str, body: bytes) -> None:
 
 def environment() -> dict[str, str]:
     """What the functions and the job are told."""
-    queues = ("preprocess", "train", "promote")
+    queues = ("preprocess", "train", "promote", "score", "retrain")
     keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
     return {
         **{**keys, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
