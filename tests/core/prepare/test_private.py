@@ -119,6 +119,13 @@ def test_drop_leaves_such_columns_out_says_so_and_makes_another_dataset(make: Ca
     assert not any(b"example.test" in path.read_bytes() for path in left.folder.iterdir())
 
 
+def test_keep_learns_from_such_a_column_and_shows_none_of_its_values(make: Callable[..., Any]) -> None:
+    kept = make(table(mail=[f"u{n % 20}@example.test" for n in range(N)]))
+    (column,) = [column for column in kept.schema["columns"] if column["name"] == "mail"]
+    assert (column["role"], column["levels"], column["distinct"]) == ("feature", [], 20)
+    assert "example.test" not in str(kept.profile) + str(kept.schema)
+
+
 def test_drop_never_takes_a_private_column_back_for_want_of_others(make: Callable[..., Any]) -> None:
     content = "mail,label\n" + "".join(f"u{n % 50}@example.test,{'yes' if n % 3 else 'no'}\n" for n in range(N))
     with pytest.raises(BadTable) as caught:

@@ -79,11 +79,13 @@ def _plan(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned
         return kinds.dropped(kinds.decide(evidence, fraction, []), "user")
     if evidence.name in spec.data.id:
         return kinds.dropped(kinds.decide(evidence, fraction, []), "identifier")
-    left_out = spec.privacy.pii == "drop" and bool(private.kinds_of(evidence))
+    personal = bool(private.kinds_of(evidence))
+    left_out = personal and spec.privacy.pii == "drop"
     warnings += private.warnings_for(evidence, left_out)
     if left_out:
         return kinds.dropped(kinds.decide(evidence, fraction, []), private.REASON)
-    return kinds.decide(evidence, fraction, warnings)
+    plan = kinds.decide(evidence, fraction, warnings)
+    return replace(plan, private=personal and plan.kind == CATEGORY)
 
 
 def _unknown_columns(names: tuple[str, ...], spec: Spec) -> list[Warned]:
