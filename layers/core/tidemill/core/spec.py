@@ -46,6 +46,13 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """What happens to columns in which personal data is recognised."""
+
+    pii: Literal["keep", "drop", "reject"] = "keep"  # keep: said, learned from, never kept of requests
+
+
+@dataclass(frozen=True)
 class Split:
     """Shares of the rows; the rest trains."""
 
@@ -179,6 +186,7 @@ class Spec:
 
     data: Data = field(default_factory=Data)
     preprocess: Preprocess = field(default_factory=Preprocess)
+    privacy: Privacy = field(default_factory=Privacy)
     split: Split = field(default_factory=Split)
     train: Train = field(default_factory=Train)
     augment: Augment = field(default_factory=Augment)

@@ -44,11 +44,13 @@ def decide(table: Table, found: Gathered, spec: Spec, text: str = "") -> Decided
     others = tuple(name for name in names if name != text) or names
     choice = target.choose(names if spec.data.target else others, getattr(table, "given", names), spec.data.target)
     texts.check_wanted(text, names, choice.name)
+    private.refuse(found.evidence.values(), spec, choice.name, text)
     fraction = spec.preprocess.max_bad_fraction
     task = _task(found.evidence[choice.name], spec, fraction, warnings)
     plans = []
     for name, evidence in found.evidence.items():
         if name == choice.name:
+            warnings += private.warnings_for(evidence)
             plans.append(task.plan)
             continue
         plans.append(_plan(evidence, spec, fraction, warnings))
@@ -77,8 +79,13 @@ def _plan(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned
         return kinds.dropped(kinds.decide(evidence, fraction, []), "user")
     if evidence.name in spec.data.id:
         return kinds.dropped(kinds.decide(evidence, fraction, []), "identifier")
-    warnings += private.warnings_for(evidence)
-    return kinds.decide(evidence, fraction, warnings)
+    personal = bool(private.kinds_of(evidence))
+    left_out = personal and spec.privacy.pii == "drop"
+    warnings += private.warnings_for(evidence, left_out)
+    if left_out:
+        return kinds.dropped(kinds.decide(evidence, fraction, []), private.REASON)
+    plan = kinds.decide(evidence, fraction, warnings)
+    return replace(plan, private=personal and plan.kind == CATEGORY)
 
 
 def _unknown_columns(names: tuple[str, ...], spec: Spec) -> list[Warned]:
@@ -113,7 +120,7 @@ def _rescued(
     plans: list[Plan], found: Gathered, target_name: str, notes: list[Warned], warnings: list[Warned]
 ) -> list[Plan]:
     """One column taken back where all were left out, so that the gate can judge; raises where nothing could vary."""
-    others = [plan for plan in plans if plan.name != target_name and plan.reason != "user"]
+    others = [plan for plan in plans if plan.name != target_name and plan.reason not in ("user", private.REASON)]
     if not others:
         raise BadTable(
             "There is no column to learn from.", code="NO_FEATURES", remedy="Upload columns beside the target."

@@ -58,6 +58,8 @@ def wishes(spec: Spec) -> dict[str, Any]:
     for key in _NEWER:
         if not plain["data"][key]:
             del plain["data"][key]
+    if spec.privacy.pii != "keep":
+        plain["privacy"] = {"pii": spec.privacy.pii}
     return plain
 
 

@@ -18,7 +18,7 @@ from tidemill.core import manifest
 from tidemill.core.errors import BadTable
 from tidemill.core.limits import MIB, limit
 from tidemill.core.names import check_model
-from tidemill.core.prepare import deciding, passes, target, texts
+from tidemill.core.prepare import deciding, passes, private, target, texts
 from tidemill.core.prepare.archives import check_no_picture, prepare_archive
 from tidemill.core.prepare.documents import profile_of, schema_of, split_warnings, wishes
 from tidemill.core.prepare.keeping import Kept, keep_rows
@@ -178,7 +178,8 @@ class Preparation:
     def _recipe(self, decided: deciding.Decided) -> passes.Recipe:
         classes = decided.task.name != target.REGRESSION
         features = [plan for plan in decided.plans if plan.role == FEATURE]
-        asked = [plan for plan in decided.plans if plan.role == DROPPED and plan.name in self.spec.data.groups]
+        left_out = [plan for plan in decided.plans if plan.role == DROPPED and plan.reason != private.REASON]
+        asked = [plan for plan in left_out if plan.name in self.spec.data.groups]
         return passes.Recipe(features, decided.task.plan, classes, self.spec.preprocess.missing == "drop", asked)
 
     def _leaks(

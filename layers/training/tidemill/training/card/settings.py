@@ -20,6 +20,7 @@ MEANING = {
     "preprocess.leaks": "columns that tell the target: warned about, or dropped",
     "preprocess.shuffle": "row order: by hash of the row, or as uploaded",
     "preprocess.max_bad_fraction": "share of unreadable rows above which the file is refused",
+    "privacy.pii": "columns with personal data: learned from (never kept of requests), left out, or the file refused",
     "split.validation": "share of rows that decides when training stops",
     "split.test": "share of rows kept untouched for the scores",
     "split.seed": "which division of the same rows it is",
