@@ -64,7 +64,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The one table: area, cases, passed, worst time, worst memory."""
-    cases = [Case(**json.loads(line)) for path in sorted(FOLDER.glob("*.jsonl")) for line in path.open()]
+    cases = [
+        Case(**json.loads(line)) for path in sorted(FOLDER.glob("*.jsonl")) for line in path.read_text().splitlines()
+    ]
     if not cases or hasattr(config, "workerinput"):
         return
     terminalreporter.section("under fire")
