@@ -276,6 +276,7 @@ def environment() -> dict[str, str]:
         **{"TIDEMILL_DATA_BUCKET": DATA, "TIDEMILL_ARTIFACTS_BUCKET": ARTIFACTS, "TIDEMILL_TABLE": TABLE},
         **{"TIDEMILL_BUS": "bus", "TIDEMILL_QUEUE_URL": "http://queue.invalid/1/q", "TIDEMILL_TOPIC": ""},
         **{"TIDEMILL_JOB_QUEUE": "jobs", "TIDEMILL_JOB_DEFINITION": "job", "TIDEMILL_ON_DEMAND_QUEUE": "on-demand"},
+        **{"TIDEMILL_SCHEDULE_GROUP": "clocks"},
         **{f"TIDEMILL_{name.upper()}_QUEUE_URL": f"http://queue.invalid/1/{name}" for name in queues},
     }
 
