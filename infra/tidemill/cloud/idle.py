@@ -37,7 +37,12 @@ FREE = frozenset(
             "AWS::Lambda::Function",
         ),
         *("AWS::Lambda::LayerVersion", "AWS::Lambda::Permission", "AWS::CloudFormation::Stack", "AWS::SNS::Topic"),
-        *("AWS::ApiGatewayV2::Api", "AWS::ApiGatewayV2::Integration", "AWS::ApiGatewayV2::Route"),
+        *(
+            "AWS::ApiGatewayV2::Api",
+            "AWS::ApiGatewayV2::Integration",
+            "AWS::ApiGatewayV2::Route",
+            "AWS::ApiGatewayV2::Authorizer",
+        ),
         *("AWS::ApiGatewayV2::Stage", "AWS::SNS::Subscription", "AWS::SNS::TopicPolicy", "AWS::IAM::InstanceProfile"),
         *("AWS::EC2::LaunchTemplate", "AWS::EC2::VPC", "AWS::EC2::InternetGateway", "AWS::EC2::VPCGatewayAttachment"),
         *("AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation"),

@@ -218,7 +218,10 @@ class Guard:
             return
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._calls.acquire(), self._wait_s)
+            if self._calls.locked():  # else there is nothing to wait for, and wait_for would give way to other callers
+                await asyncio.wait_for(self._calls.acquire(), self._wait_s)
+            else:
+                await self._calls.acquire()
         except TimeoutError:
             await refuse(CROWDED, caller, send)
             return
