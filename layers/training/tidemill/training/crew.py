@@ -34,7 +34,8 @@ def lost_one(error: Exception, environment: Mapping[str, str]) -> bool:
         return False
     from jax.errors import JaxRuntimeError
 
-    return isinstance(error, JaxRuntimeError)
+    told = str(error)  # XLA's collectives raise ValueError too
+    return isinstance(error, JaxRuntimeError) or any(name in told for name in ("Gloo", "NCCL"))
 
 
 def _several(environment: Mapping[str, str]) -> bool:
