@@ -99,7 +99,7 @@ MUTANTS = (
     Mutant(
         "what was decided is not journalled again",
         f"{PROMOTION}:decide",
-        'registry.journal_decision(model, run_id, int(run["version"]))',
+        "registry.keep_decision(run)",
         "None",
         loop.TWO,
         ONCE,
@@ -116,7 +116,7 @@ MUTANTS = (
     Mutant(
         "what was decided is not told again",
         f"{PROMOTION}:decide",
-        'registry.journal_decision(model, run_id, int(run["version"]))',
+        "registry.keep_decision(run)",
         "return run",
         loop.TWO,
         ONCE,

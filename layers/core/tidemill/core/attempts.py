@@ -36,11 +36,6 @@ def refused(model: str, registry: Registry, why: str, reason: Item, **fields: An
     return _put(registry, item)
 
 
-def restore(registry: Registry, item: Item) -> None:
-    """Put one back into the table."""
-    registry.table.put({"pk": f"MODEL#{item['model']}", "sk": f"RETRAIN#{item['at']}", **item})
-
-
 def _new_time(model: str, registry: Registry) -> str:
     """A time that no other attempt has: to the millisecond, it is what tells them apart."""
     while registry.table.get(f"MODEL#{model}", f"RETRAIN#{(at := now())}") is not None:
@@ -55,7 +50,7 @@ def _same(last: Item, item: Item) -> bool:
 
 
 def _put(registry: Registry, item: Item) -> Item:
-    restore(registry, item)
+    registry.table.put({"pk": f"MODEL#{item['model']}", "sk": f"RETRAIN#{item['at']}", **item})
     return journalled(registry, item)
 
 

@@ -135,7 +135,8 @@ class Registry(Aliases):
         for key in (f"RUN#{run}", f"VERSION#{version:06d}"):
             set_it = "SET decision = :decision"
             self.table.update(f"MODEL#{model}", key, set_it, {":decision": decision}, condition="attribute_exists(pk)")
-        self.journal_decision(model, run, version)
+        self._journal_run(self.run(model, run))
+        self._journal_version(self.version(model, version))
 
     def keep_decision(self, run: Item) -> None:
         """Write what was decided of a run to its version and the journal: who decided may have ended before that."""
@@ -187,11 +188,6 @@ class Registry(Aliases):
         raise NotFound(f"There is no key {key_id!r}.", code="UNKNOWN_KEY", remedy="List the keys.")
 
     # ------------------------------------------------------------------ the journal, which core/rebuild.py reads
-    def journal_decision(self, model: str, run: str, version: int) -> None:
-        """Journal a run and its version with what was decided of them."""
-        self._journal_run(self.run(model, run))
-        self._journal_version(self.version(model, version))
-
     def _journal_run(self, run: Item) -> Item:
         model, name = run["model"], run["run"]
         self._journal_last(f"models/{model}/runs/{name}.json", run, lambda: self.run(model, name))

@@ -38,15 +38,10 @@ def schedule_of(model: str, registry: Registry) -> Schedule | None:
 def pause(model: str, registry: Registry, *, paused: bool, by: str) -> Item:
     """Turn the switch: while paused nothing starts by itself, whatever a specification says. The last word counts."""
     switch = {"model": model, "paused": paused, "by": by, "at": now()}
-    put_switch(registry, switch)
+    registry.table.put({"pk": f"MODEL#{model}", "sk": "SCHEDULE", **switch})
     if registry.journal is not None:
         registry.journal.write_json(f"registry/models/{model}/schedules/switch.json", switch)
     return switch
-
-
-def put_switch(registry: Registry, switch: Item) -> None:
-    """Write the switch into the table; for rebuilding a lost one too."""
-    registry.table.put({"pk": f"MODEL#{switch['model']}", "sk": "SCHEDULE", **switch})
 
 
 def keep(model: str, registry: Registry, settings: Settings, client: Any = None) -> Schedule | None:
