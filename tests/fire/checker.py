@@ -279,7 +279,7 @@ def _live(runs: list[Item], log: Log) -> list[str]:
     """L1: good uploads become versions, or nothing else that is promised means anything."""
     good = {entry["key"] for entry in log.of("uploaded") if "/good" in entry["key"] or "/retrain/" in entry["key"]}
     mine = [run for run in runs if run["upload"]["key"] in good]
-    ready = [run for run in mine if run["state"] == "READY" or run.get("reason", {}).get("code") == "UPLOAD_GONE"]
+    ready = [run for run in mine if run["state"] == "READY" or run.get("reason", {}).get("code") == "SOURCE_DELETED"]
     return [f"L1: {len(ready)} of {len(mine)} good uploads are READY"] if len(ready) < 0.95 * len(mine) else []
 
 

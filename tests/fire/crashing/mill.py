@@ -165,8 +165,12 @@ class Mill:
         self.nested += 1
         self.wait(7200)
         at_work, self.pending = self.at_work, [{**self.at_work, "copy": True}, *self.pending]
-        while self.pending:
-            self.deliver(self._next())
+        ONE_AT_A_TIME.release()  # this process stands still; the others may have threads of their own
+        try:
+            while self.pending:
+                self.deliver(self._next())
+        finally:
+            ONE_AT_A_TIME.acquire()
         self.at_work = at_work
         self.nested -= 1
 

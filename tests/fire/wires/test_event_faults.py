@@ -38,7 +38,7 @@ def test_an_upload_deleted_before_it_is_read_is_rejected_and_says_so(
         mill.uploads.client.delete_object(Bucket=mill.uploads.bucket, Key=f"uploads/{model}/u0/table.csv")
         mill.run_until(mill.is_done(model))
         (run,) = mill.registry.runs(model)
-        assert (run["state"], run["reason"]["code"]) == ("REJECTED", "UPLOAD_GONE")
+        assert (run["state"], run["reason"]["code"]) == ("REJECTED", "SOURCE_DELETED")
 
 
 def test_an_upload_replaced_before_it_is_read_leaves_the_later_bytes_in_service(

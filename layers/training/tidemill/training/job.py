@@ -249,9 +249,12 @@ def _prefix(run: Item, epoch: int) -> str:
 
 
 def _complete(run: Item, artifacts: Storage) -> str:
-    """Where an earlier holder of the run has left a complete bundle; empty where none has."""
+    """Where the latest earlier holder of the run has left a complete bundle; empty where none has."""
+    if run["epoch"] == 1:
+        return ""
+    there = {str(item["Key"]) for item in artifacts.keys(_prefix(run, 1))}
     places = (_prefix(run, epoch) for epoch in range(run["epoch"] - 1, 0, -1))
-    return next((place for place in places if artifacts.read_json_or_none(place + MANIFEST) is not None), "")
+    return next((place for place in places if place + MANIFEST in there), "")
 
 
 def _fetch_backbone(
