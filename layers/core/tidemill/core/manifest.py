@@ -47,11 +47,21 @@ def write(folder: Path, kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder; raises BadBundle where it is missing or unreadable."""
+    """The manifest of a folder; raises BadBundle where it is missing or none."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / NAME).read_text())
-    except (OSError, ValueError) as error:
+        return parsed((folder / NAME).read_bytes(), folder.name)
+    except OSError as error:
         raise BadBundle(f"{folder.name} has no readable {NAME}.", remedy="Write the folder again.") from error
+
+
+def parsed(content: bytes, place: str) -> dict[str, Any]:
+    """A manifest from its bytes; raises BadBundle, naming the place, where they are no list of files."""
+    try:
+        manifest: dict[str, Any] = json.loads(content)
+        for entry in manifest["files"]:
+            str(entry["name"]), int(entry["size_bytes"]), str(entry["sha256"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadBundle(f"{place} has no readable {NAME}.", remedy="Write the folder again.") from error
     return manifest
 
 

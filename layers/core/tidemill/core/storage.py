@@ -116,7 +116,7 @@ class Storage:
     def read_folder(self, prefix: str, folder: Path) -> dict[str, Any]:
         """Copy a complete prefix to a folder and check every hash; raises BadBundle. Returns the manifest."""
         try:
-            listed = self.read_json(prefix + manifest.NAME)
+            listed = manifest.parsed(self.read_bytes(prefix + manifest.NAME), prefix)
             for entry in listed["files"]:
                 self.read_file(prefix + entry["name"], folder / entry["name"])
         except NotFound as error:
