@@ -88,6 +88,19 @@ def test_rely_a_policy_is_scoped_to_prefixes_and_conditions(sample: Stack, bucke
     assert code_of(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="")) == "AccessDenied"
 
 
+def test_rely_only_who_may_list_learns_that_an_object_is_missing(sample: Stack, bucket: str, user: Any) -> None:
+    """S3 holds the missing key against the s3:prefix of the caller's right to list."""
+    arn = f"arn:aws:s3:::{bucket}"
+    read = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{arn}/*"}
+    listing = {"StringLike": {"s3:prefix": "mine/*"}}
+    key = user(read, {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": arn, "Condition": listing})
+    s3 = client("s3", sample.endpoint, key["AccessKeyId"], key["SecretAccessKey"])
+    assert code_of(lambda: s3.get_object(Bucket=bucket, Key="mine/missing")) == "NoSuchKey"
+    assert code_of(lambda: s3.get_object(Bucket=bucket, Key="other/missing")) == "AccessDenied"
+    assert code_of(lambda: s3.head_object(Bucket=bucket, Key="other/missing")) == "403"
+    assert code_of(lambda: sample.client("s3").get_object(Bucket=bucket, Key="other/missing")) == "NoSuchKey"
+
+
 def test_rely_an_object_is_written_once_with_if_none_match(sample: Stack, bucket: str) -> None:
     s3, key = sample.client("s3"), name("once")
     etag = s3.put_object(Bucket=bucket, Key=key, Body=b"1", IfNoneMatch="*")["ETag"]
@@ -281,13 +294,6 @@ def test_gap_request_bodies_are_not_limited(sample: Stack) -> None:
     Covered by tests/serving/test_app_errors.py and test_payloads.py (what comes in), test_door.py (what goes out).
     """
     assert api(sample, "/x", b"x" * (11 << 20))[0] == 200
-
-
-def test_gap_a_missing_object_is_404_also_without_the_right_to_list(sample: Stack, bucket: str, user: Any) -> None:
-    """AWS: 403 without s3:ListBucket, so "not there" cannot be told. Covered by test_template_cover.py."""
-    key = user({"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"})
-    s3 = client("s3", sample.endpoint, key["AccessKeyId"], key["SecretAccessKey"])
-    assert code_of(lambda: s3.get_object(Bucket=bucket, Key="missing")) == "NoSuchKey"
 
 
 def test_gap_a_range_of_a_named_version_is_ignored(sample: Stack, bucket: str) -> None:

@@ -103,7 +103,7 @@ READ_WITHOUT_LISTING = {("PredictRole", "bundles/*"), ("PredictRole", "inbox/*")
 
 
 def test_a_role_that_may_read_may_also_see_that_something_is_missing() -> None:
-    """Without s3:ListBucket AWS answers 403 for a missing object; the local stack says 404 to everybody."""
+    """Without s3:ListBucket S3 answers 403 for a missing object, and nothing can be told from that."""
     for name, role in of_type("AWS::IAM::Role").items():
         statements = [part for policy in role.get("Policies", []) for part in policy["PolicyDocument"]["Statement"]]
         listed = {

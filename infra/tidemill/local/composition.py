@@ -15,12 +15,12 @@ from functools import partial
 import hypercorn.asyncio
 from hypercorn.config import Config
 from ministack.app import app
-from ministack.core import lambda_runtime
-from ministack.core.iam_evaluator import CredentialResolutionError, resolve_credential
+from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core.iam_evaluator import AuthError, CredentialResolutionError, EvalContext, resolve_credential
 
 from tidemill.local.batch import Batch
 from tidemill.local.guard import Application, Guard, Message, Receive, Scope, Send
-from tidemill.local.state import Folder, Secrets
+from tidemill.local.state import REGION, Folder, Secrets
 
 KEEP_ALIVE_S = 75
 GRACE_S = 3
@@ -48,6 +48,25 @@ def is_known(account: str, key: str) -> bool:
     return not (isinstance(found, CredentialResolutionError) and found.code == "UnrecognizedClientException")
 
 
+def may_list(account: str, key_id: str, bucket: str, key: str) -> bool:
+    """Whether the holder of a key may learn that an object is missing: s3:ListBucket, with its key as the prefix."""
+    who = iam_evaluator.resolve_principal(key_id, account)
+    if isinstance(who, AuthError) or who.policies is None:
+        return True  # nobody, whom MiniStack has refused already, or the administrator
+    context = {"s3:prefix": key, "aws:tagkeys": None}
+    asked = EvalContext(
+        principal_arn=who.arn,
+        principal_type=who.type,
+        principal_account=who.account,
+        action="s3:ListBucket",
+        resource_arn=f"arn:aws:s3:::{bucket}",
+        region=REGION,
+        service_context=context,
+        principal_keys=who.keys,
+    )
+    return bool(iam_evaluator.evaluate(asked, who.policies, *who.limits).decision == "Allow")
+
+
 async def watch(folder: Folder) -> None:
     """End at once when the state folder is gone: nothing can be kept, and nobody could find this process again."""
     while folder.running.exists():
@@ -63,6 +82,7 @@ async def serve(folder: Folder, secrets: Secrets, listener: socket.socket, api_c
         admin=secrets.admin,
         root_key=secrets.root_access_key_id,
         known=partial(is_known, secrets.account),
+        may_list=partial(may_list, secrets.account),
         batch=batch.application,
         api_calls=api_calls,
     )

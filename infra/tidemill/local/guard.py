@@ -2,7 +2,8 @@
 
 A web page in a browser can reach every port of the machine it runs on. The guard therefore refuses foreign origins,
 foreign host names (DNS rebinding), MiniStack's administration and MiniStack's unchecked root keys, and it keeps a
-burst of API calls from forking one worker process each.
+burst of API calls from forking one worker process each. It also answers for S3 where MiniStack says too much: whether
+an object is missing is told to those alone who may list it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _PLAIN = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]|[a-z0-9.-]+\.localhost)(:\d+)?")
 _SERVICE = re.compile(r"(?:Credential=)?[^/,\s]*/[^/,]*/[^/,]*/([^/,]*)/")
 _BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]+/?")
+
+HIDDEN = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 log = logging.getLogger("tidemill.guard")
 
@@ -109,7 +112,7 @@ def caller_of(scope: Scope, admin: str) -> Caller:
     headers = joined_headers(scope)
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     signed = headers.get("authorization", "")
-    service = _SERVICE.search(signed)
+    service = _SERVICE.search(signed or query.get("X-Amz-Credential", [""])[0])
     return Caller(
         host=headers.get("host", "").lower(),
         path=scope["path"],
@@ -180,11 +183,13 @@ class Guard:
         root_key: str,
         known: Callable[[str], bool],
         batch: Application | None = None,
+        may_list: Callable[[str, str, str], bool] = lambda key_id, bucket, key: True,
         api_calls: int = 4,
         api_queue: int = 64,
         api_wait_s: float = 10.0,
     ) -> None:
         self.inner, self.batch, self.admin, self.root_key, self.known = inner, batch, admin, root_key, known
+        self.may_list = may_list
         self._calls = asyncio.Semaphore(api_calls)
         self._queue, self._wait_s, self._waiting = api_queue, api_wait_s, 0
 
@@ -206,7 +211,28 @@ class Guard:
         elif self.batch is not None and (caller.service == "batch" or _is_for_jobs(caller)):
             await self.batch(scope, receive, send)
         else:
+            if caller.service == "s3" and caller.method in ("GET", "HEAD"):
+                send = self._hiding(caller, send)
             await self.inner(_without_admin(scope), receive, send)
+
+    def _hiding(self, caller: Caller, send: Send) -> Send:
+        """Make 403 of the 404 for an object that the caller may not list, as S3 does."""
+        bucket, _, key = caller.path[1:].partition("/")
+        hidden = False
+
+        async def answer(message: Message) -> None:
+            nonlocal hidden
+            if message["type"] == "http.response.start":
+                hidden = message["status"] == 404 and bool(key) and not self.may_list(caller.key, bucket, key)
+                if hidden:
+                    length = 0 if caller.method == "HEAD" else len(HIDDEN)
+                    kind = [(b"content-type", b"application/xml"), (b"content-length", str(length).encode())]
+                    message = {**message, "status": 403, "headers": kind}
+            elif hidden:
+                message = {**message, "body": b"" if caller.method == "HEAD" else HIDDEN}
+            await send(message)
+
+        return answer
 
     async def _call_api(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         """At most a few calls at a time: MiniStack forks a process for each concurrent one.
