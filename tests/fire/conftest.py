@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / ".build/fire"
+FOLDER = Path(os.environ.get("FIRE_RECORDS") or Path(__file__).resolve().parents[2] / ".build/fire")
 Fire = Callable[..., AbstractContextManager["Case"]]
 
 

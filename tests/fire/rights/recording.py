@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
+
+from tests.fire.rights.implied import implied
 
 from tidemill.local import process
 from tidemill.local import stack as local
@@ -14,7 +15,6 @@ from tidemill.local import stack as local
 HOOK = (
     "import os, sys\nos.environ.pop('PYTHONPATH', None)\nsys.path.append({here!r})\nimport hook\nhook.listen({log!r})\n"
 )
-SWEEP_S = 12
 
 
 def pytest_configure() -> None:
@@ -25,20 +25,15 @@ def pytest_configure() -> None:
     (folder / "hook/sitecustomize.py").write_text(text)
     os.environ["PYTHONPATH"] = str(folder / "hook")  # the server takes it away again: functions and jobs see none
     process.INHERITED = (*process.INHERITED, "PYTHONPATH")
-    up, down, running = local.up, local.down, []
+    up = local.up
 
     def listened(*arguments: Any, **options: Any) -> Any:
         stack = up(*arguments, **options)
-        running.append(stack)
         (folder / "policies.json").write_text(json.dumps(policies(stack), indent=1))
+        (folder / "implied.json").write_text(json.dumps(implied(stack), indent=1))
         return stack
 
-    def ended(*arguments: Any, **options: Any) -> Any:
-        if running:
-            sweep(running.pop())
-        return down(*arguments, **options)
-
-    local.up, local.down = listened, ended
+    local.up = listened
 
 
 def policies(stack: Any) -> dict[str, list[dict[str, Any]]]:
@@ -50,10 +45,3 @@ def policies(stack: Any) -> dict[str, list[dict[str, Any]]]:
             documents = [iam.get_role_policy(RoleName=physical, PolicyName=each)["PolicyDocument"] for each in names]
             found[physical] = [statement for document in documents for statement in document["Statement"]]
     return found
-
-
-def sweep(stack: Any) -> None:
-    """One round of Sweep, which tests keep switched off."""
-    queue = next(name for logical, name in stack.resources.items() if logical == "SweepQueue")
-    stack.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
-    time.sleep(SWEEP_S)
