@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.fire, pytest.mark.timeout(600)]
 AREA = "overload"
 WORK_S = 0.02
 CALLERS = 80  # of the deployed API, which heed Retry-After; it answers 4 at a time and lets 64 wait
+STUBBORN = 200  # callers who send the next request at once
 SCOPE = {
     "type": "http",
     "method": "GET",
@@ -93,7 +94,8 @@ def test_who_has_waited_long_is_told_to_come_back(fire: Any) -> None:
 
 
 @pytest.mark.stack
-def test_the_deployed_api_keeps_its_goodput_at_ten_times_the_load(stack: Any, fire: Any) -> None:
+@pytest.mark.parametrize("heeding", [True, False], ids=["who wait as told", "who do not"])
+def test_the_deployed_api_keeps_its_goodput_at_ten_times_the_load(stack: Any, fire: Any, heeding: bool) -> None:
     split = httpx.URL(stack.api_url)
     request = f"GET {split.path.rstrip('/')}/health HTTP/1.1\r\nhost: {split.netloc.decode()}\r\n\r\n".encode()
 
@@ -104,12 +106,12 @@ def test_the_deployed_api_keeps_its_goodput_at_ten_times_the_load(stack: Any, fi
         began = time.monotonic()
         await pool.ask()
         usual_s = max(0.05, time.monotonic() - began)
-        under = await closed(pool.heeding, CALLERS, 8)
+        under = await closed(pool.heeding if heeding else pool.ask, CALLERS if heeding else STUBBORN, 8)
         found = best, under, await recovered(pool.ask, usual_s * 4, 10)
         pool.close()
         return found
 
-    with fire(AREA, "deployed, 10 x", count=0) as case:
+    with fire(AREA, f"deployed, 10 x, callers {'wait' if heeding else 'do not wait'}", count=0) as case:
         best, under, recovery_s = asyncio.run(story())
         case.count = sum(under.statuses.values())
         case.notes = {"best": best.goodput, "kept": under.goodput / best.goodput, "recovery_s": recovery_s}

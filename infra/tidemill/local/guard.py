@@ -187,11 +187,12 @@ class Guard:
         api_calls: int = 4,
         api_queue: int = 64,
         api_wait_s: float = 10.0,
+        pause_s: float = 1.0,
     ) -> None:
         self.inner, self.batch, self.admin, self.root_key, self.known = inner, batch, admin, root_key, known
         self.may_list = may_list
         self._calls = asyncio.Semaphore(api_calls)
-        self._queue, self._wait_s, self._waiting = api_queue, api_wait_s, 0
+        self._queue, self._wait_s, self._pause_s, self._waiting = api_queue, api_wait_s, pause_s, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -240,6 +241,7 @@ class Guard:
         Who has waited long is refused too: its caller is about to give up, and would be answered for nobody.
         """
         if self._waiting >= self._queue:
+            await asyncio.sleep(self._pause_s)  # who does not heed Retry-After heeds this
             await refuse(CROWDED, caller, send)
             return
         self._waiting += 1
