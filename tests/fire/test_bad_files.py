@@ -152,6 +152,8 @@ def _upload_event(entry: dict[str, Any], event: dict[str, Any], entrance: Entran
         assert runs == []
     elif entry["expected"] == "rejected":
         assert [(run["state"], run["reason"]["code"]) for run in runs] == [("REJECTED", word)]
+    elif word == "SUPERSEDED":
+        assert [(run["state"], run["reason"]["code"], run.get("dataset")) for run in runs] == [(word, word, None)]
     else:
         assert {run["state"] for run in runs} == {"PREPARED"} and len({run["dataset"] for run in runs}) == 1
         assert len(runs) == (2 if "004_sequencer" in entry["name"] else 1)

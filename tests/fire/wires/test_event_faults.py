@@ -38,10 +38,10 @@ def test_an_upload_deleted_before_it_is_read_is_rejected_and_says_so(
         mill.uploads.client.delete_object(Bucket=mill.uploads.bucket, Key=f"uploads/{model}/u0/table.csv")
         mill.run_until(mill.is_done(model))
         (run,) = mill.registry.runs(model)
-        assert (run["state"], run["reason"]["code"]) == ("REJECTED", "UPLOAD_GONE")
+        assert (run["state"], run["reason"]["code"]) == ("REJECTED", "SOURCE_DELETED")
 
 
-def test_an_upload_replaced_before_it_is_read_leaves_the_later_bytes_in_service(
+def test_an_upload_overwritten_before_it_is_read_is_superseded_by_the_later_bytes(
     fire: Any, mill: Mill, proxy: Proxy, new_model: Any
 ) -> None:
     with fire("fault classes", "overwritten before it is read"):
@@ -52,7 +52,8 @@ def test_an_upload_replaced_before_it_is_read_leaves_the_later_bytes_in_service(
         later, earlier = mill.registry.runs(model)
         alias = mill.registry.alias(model)
         assert alias is not None and later["decision"]["promoted"] and alias["order"] == later["order"]
-        assert earlier["state"] in ("READY", "REJECTED") and len(mill.registry.versions(model)) == 1
+        assert (earlier["state"], earlier["reason"]["code"]) == ("SUPERSEDED", "SUPERSEDED")
+        assert "dataset" not in earlier and len(mill.registry.versions(model)) == 1
 
 
 def test_an_event_that_comes_after_a_later_upload_was_served_moves_nothing_back(
