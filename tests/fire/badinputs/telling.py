@@ -13,10 +13,6 @@ from tests.fire.corpus.case import table
 
 FOREIGN = "someone-elses-bucket"
 WRITTEN = "d41d8cd98f00b204e9800998ecf8427e"  # the corpus's ETag of what is in the bucket; another one is overwritten
-# The corpus's word for an end, and Tidemill's: why they differ.
-DIFFERS = {
-    "event/012_no_records.json": ("IGNORED", "what is no notification wakes nobody; the sweep finds lost uploads"),
-}
 
 
 def prepared(entrance: Entrance, name: str, event: dict[str, Any]) -> tuple[str, list[str]]:

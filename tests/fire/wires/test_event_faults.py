@@ -24,9 +24,16 @@ def test_a_test_event_of_s3_is_taken_and_wakes_nobody(fire: Any, mill: Mill, pro
     with fire("fault classes", "S3 test event"):
         models, failures = mill.registry.models(), mill.failures
         mill.send("preprocess", json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}))
-        mill.send("preprocess", "no JSON at all")
         mill.run_until(lambda: not mill.waiting())
         assert (mill.registry.models(), mill.failures, mill.dead_letters()) == (models, failures, [])
+
+
+def test_a_message_that_is_no_notification_ends_among_the_dead_letters(fire: Any, mill: Mill, proxy: Proxy) -> None:
+    with fire("fault classes", "no notification"):
+        models = mill.registry.models()
+        mill.send("preprocess", "no JSON at all")
+        mill.run_until(lambda: not mill.waiting())
+        assert (mill.registry.models(), mill.dead_letters()) == (models, ["no JSON at all"])
 
 
 def test_an_upload_deleted_before_it_is_read_is_rejected_and_says_so(
