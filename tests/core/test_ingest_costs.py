@@ -28,8 +28,9 @@ class Shelf:
             raise NotFound(key)
         return bytes(self.held[key], "utf-8")
 
-    def read_file(self, key: str, path: Path) -> None:
+    def read_file(self, key: str, path: Path) -> dict[str, str]:
         path.write_bytes(self.read_bytes(key))
+        return {"etag": "etag"}
 
     def read_json_or_none(self, key: str) -> Any:
         return self.held.get(key)

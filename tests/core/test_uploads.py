@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
+from tidemill.core.errors import BadRequest
 from tidemill.core.uploads import Upload, notification_of, uploads_of
 
 SENT = Upload("b", "uploads/m/u/a b+c.csv", 7, "e", "0A", "2026-01-01T00:00:00.000Z", "v1")
@@ -27,3 +30,18 @@ def test_where_no_versions_are_kept_the_sequencer_tells_uploads_apart() -> None:
     message = json.loads(notification_of(SENT))
     message["Records"][0]["s3"]["object"]["versionId"] = "null"
     assert uploads_of(json.dumps(message)) == [bare]
+
+
+def test_test_events_and_deletions_name_no_uploads() -> None:
+    gone = json.loads(notification_of(SENT))
+    gone["Records"][0]["eventName"] = "ObjectRemoved:Delete"
+    assert (
+        uploads_of(json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})) == uploads_of(json.dumps(gone)) == []
+    )
+
+
+@pytest.mark.parametrize("body", ["", "no JSON at all", "[]", "{}", "null", '{"Records": {}}', '{"Event": "s3:Other"}'])
+def test_what_is_no_notification_is_refused_rather_than_taken_for_an_empty_one(body: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        uploads_of(body)
+    assert caught.value.code == "NOT_A_NOTIFICATION"

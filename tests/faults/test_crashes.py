@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -213,6 +214,24 @@ def test_the_same_bytes_uploaded_twice_train_once(world: World, new_model: Any) 
     assert [version["version"] for version in world.registry.versions(model)] == [1]
     alias = world.registry.alias(model)
     assert alias is not None and alias["order"].startswith("2026-01-02")
+
+
+def test_an_upload_overwritten_before_it_is_read_is_superseded_and_never_read_as_the_new_one(
+    world: World, new_model: Any
+) -> None:
+    model = new_model()
+    (first,) = uploads_of(start(world, model)["body"])
+    world.uploads.write_bytes(first.key, table(seed=1))
+    etag = world.uploads.client.head_object(Bucket=first.bucket, Key=first.key)["ETag"].strip('"')
+    second = replace(first, etag=etag, sequencer="0B", time="2026-01-02T00:00:00.000Z")
+    for upload in (first, second, first):  # told twice, it stays what it is
+        handle({"stage": "preprocess", "body": notification_of(upload)})
+    told = [(event["detail-type"], event["detail"]["run"]) for event in world.events]
+    assert told == [("DatasetSuperseded", first.run), ("DatasetReady", second.run), ("DatasetSuperseded", first.run)]
+    newer, older = world.registry.runs(model)
+    assert (newer["state"], older["state"], older["reason"]["code"]) == ("PREPARED", "SUPERSEDED", "SUPERSEDED")
+    assert "dataset" not in older and older["reason"]["where"].endswith(f"{first.run}.json")
+    world.events = []
 
 
 def test_a_job_that_fails_ends_its_run_with_a_reason(world: World, new_model: Any) -> None:

@@ -212,9 +212,10 @@ def _reasons(runs: list[Item], log: Log) -> list[str]:
         if run["state"] in TERMINAL and not (reason.get("code") and reason.get("message")):
             found.append(f"I6: run {run['run']} is {run['state']} and nobody knows why")
             continue
-        names = {"READY": ("ModelPromoted", "ModelRefused", "ModelChallenged")}.get(
-            run["state"], ("RunFailed", "DatasetRejected")
-        )
+        names = {
+            "READY": ("ModelPromoted", "ModelRefused", "ModelChallenged"),
+            "SUPERSEDED": ("DatasetSuperseded",),
+        }.get(run["state"], ("RunFailed", "DatasetRejected"))
         if run["state"] in TERMINAL and not any((name, run["run"]) in told for name in names):
             found.append(f"I6: nobody was told that run {run['run']} is {run['state']} ({reason['code']})")
     return found

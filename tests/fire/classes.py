@@ -13,7 +13,7 @@ EVENTS = "tests/fire/wires/test_event_faults.py::"
 API = "tests/faults/test_api_crashes.py::test_an_api_call_killed_anywhere_can_be_repeated"
 LATE = EVENTS + "test_an_event_that_comes_after_a_later_upload_was_served_moves_nothing_back"
 BROKEN_OFF = "tests/core/test_passing_faults.py::test_a_body_that_breaks_off_is_read_again_from_its_beginning"
-REPLACED = EVENTS + "test_an_upload_replaced_before_it_is_read_leaves_the_later_bytes_in_service"
+REPLACED = EVENTS + "test_an_upload_overwritten_before_it_is_read_is_superseded_by_the_later_bytes"
 FLIPS = (
     "tests/mill/test_flips.py::test_fifty_rollbacks_under_load_fail_nobody_mix_nothing_and_are_seen_within_five_seconds"
 )
@@ -57,7 +57,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "S3 test event": (EVENTS + "test_a_test_event_of_s3_is_taken_and_wakes_nobody",),
     "upload deleted before it is read": (EVENTS + "test_an_upload_deleted_before_it_is_read_is_rejected_and_says_so",),
     "upload overwritten before it is read": (
-        EVENTS + "test_an_upload_replaced_before_it_is_read_leaves_the_later_bytes_in_service",
+        EVENTS + "test_an_upload_overwritten_before_it_is_read_is_superseded_by_the_later_bytes",
     ),
     "duplicate Batch event": (TWICE,),
     "reordered Batch events": (REVERSED,),

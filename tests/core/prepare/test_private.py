@@ -82,6 +82,13 @@ def test_chinese_mobiles_are_recognised_without_a_name_and_with_one_even_when_fe
     assert private.kinds_of(evidence("手机", MOBILES[:3])) == ["telephone numbers"]
 
 
+def test_social_security_numbers_that_nobody_has_need_a_telling_name() -> None:
+    cells = [f"000-00-{n:04}" for n in range(N)]
+    for name in ("ssn", "customer_SSN", "Social Security No"):
+        assert private.kinds_of(evidence(name, cells)) == ["social security numbers"]
+    assert private.kinds_of(evidence("lessn", cells)) == private.kinds_of(evidence("part", cells)) == []
+
+
 @pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_columns_are_not_taken_for_personal_data(name: str) -> None:
     found = evidence(name, ORDINARY[name])

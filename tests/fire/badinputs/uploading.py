@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 import uuid
 import zipfile
@@ -34,6 +35,8 @@ class Found:
     run: dict[str, Any]
     peak_bytes: int
     log: str
+    seconds: float = 0.0  # that Preprocess took, its start included
+    files: list[str] = field(default_factory=list)  # of the dataset, by their names
     profile: dict[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] = field(default_factory=dict)
     rejection: str = ""
@@ -74,12 +77,14 @@ class Entrance:
             {"Records": [{"eventName": "ObjectCreated:Put", "eventTime": "2026-01-01T00:00:00.000Z", "s3": s3}]}
         )
         (upload,) = uploads_of(body)
+        started = time.monotonic()
         status, peak, answer = self.wake(notification_of(upload), log)
+        took = time.monotonic() - started
         assert status == 0, f"Preprocess ended with status {status}: {log.read_text()[-1500:]}"
         assert answer == {"batchItemFailures": []}, log.read_text()[-3000:]
         kept = self.uploads.read_bytes(key)
         assert hashlib.sha256(kept).digest() == hashlib.sha256(content).digest(), "the upload itself was changed"
-        return self._found(name, self.registry.run(model, upload.run), peak, log.read_text())
+        return self._found(Found(name, self.registry.run(model, upload.run), peak, log.read_text(), took))
 
     def wake(self, body: str, log: Path) -> tuple[int, int, Any]:
         """Preprocess with one message, in a child that is ended after 30 s; its status, peak memory and answer."""
@@ -91,8 +96,8 @@ class Entrance:
         code = os.waitstatus_to_exitcode(status)
         return code, usage.ru_maxrss * 1024, json.loads(answer.read_text()) if code == 0 else None
 
-    def _found(self, name: str, run: dict[str, Any], peak: int, log: str) -> Found:
-        found = Found(name, run, peak, log)
+    def _found(self, found: Found) -> Found:
+        run = found.run
         if run["state"] == "REJECTED":
             bucket, _, key = run["reason"]["where"].removeprefix("s3://").partition("/")
             assert bucket == self.artifacts.bucket
@@ -100,7 +105,8 @@ class Entrance:
             return found
         prefix = f"datasets/{run['model']}/{run['dataset']}/"
         found.folder = lambda part: io.BytesIO(self.artifacts.read_bytes(prefix + part))
-        assert self.artifacts.read_json(prefix + "MANIFEST.json")["files"]
+        found.files = [entry["name"] for entry in self.artifacts.read_json(prefix + "MANIFEST.json")["files"]]
+        assert found.files
         found.profile, found.schema = (
             self.artifacts.read_json(f"{prefix}{part}.json") for part in ("profile", "schema")
         )

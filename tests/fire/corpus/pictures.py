@@ -84,7 +84,7 @@ def _odd() -> Iterator[Row]:
     frames = [Image.new("RGB", (16, 16), (90 * n, 200 - 90 * n, 40)) for n in range(3)]
     moving = io.BytesIO()
     frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:], duration=20)
-    yield "012_exif_orientation.jpg", GOOD, "OK", saved("JPEG", exif=turned)
+    yield "012_exif_orientation.jpg", GOOD, "OK", saved("JPEG", size=(48, 24), exif=turned)
     yield "013_exif_gps_long.jpg", GOOD, "OK", saved("JPEG", exif=far)
     yield "014_cmyk.jpg", GOOD, "OK", saved("JPEG", "CMYK")
     yield "016_palette_alpha.png", GOOD, "OK", saved("PNG", "RGBA")

@@ -28,12 +28,12 @@ def _cells() -> Iterator[Row]:
     yield "csv/072_overflow_f32.csv", PARTLY, "VALUE_OUT_OF_RANGE", swapped(*large)
     ids = [f"{2**53 + 1 + n},{n},{n % 2}" for n in range(60)]
     yield "csv/073_int_over_2p53.csv", GOOD, "OK", table(ids, "id,x,label")
-    mixed = swapped("n/a,1000,Paris,no", "twelve,1000,Paris,yes")
+    mixed = swapped("n/a,1000,Paris,no", "twelve,1000,Paris,yes", at=0)
     yield "csv/075_mixed_types.csv", PARTLY, "VALUE_TYPE", mixed
     yield "csv/076_mixed_types_half.csv", GOOD, "OK", table(half)
     yield "csv/077_decimal_comma.csv", GOOD, "OK", series("a;b;label", "{n},5;{n},25;{p}")
     yield "csv/079_currency_percent.csv", GOOD, "OK", series("price,rate,label", "${n}.99,{n}%,{p}")
-    days = [f"{n % 28 + 1:02}/{n % 12 + 1:02}/2024,{n},{n % 2}" for n in range(60)]
+    days = [f"{n % 12 + 1:02}/{n % 28 + 1:02}/2024,{n},{n % 2}" for n in range(60)]
     yield "csv/080_ambiguous_dates.csv", GOOD, "OK", table(days, "d,x,label")
     wrong = [f"2024-{n % 14 + 1:02}-{31 if n % 14 + 1 in (2, 13) else 20},{n},{n % 2}" for n in range(60)]
     wrong = [

@@ -109,7 +109,7 @@ MUTANTS = (
     Mutant(
         "a rejected file is not told of",
         "tidemill.core.ingest:ingest",
-        'elif run["state"] == "REJECTED":',
+        'elif run["state"] in TOLD:',
         "elif False:",
         loop.TWO,
     ),

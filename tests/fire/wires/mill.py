@@ -130,7 +130,9 @@ class Mill:
 
         def done() -> bool:
             runs = self.registry.runs(model)
-            ended = bool(runs) and all("decision" in run or run["state"] in ("REJECTED", "FAILED") for run in runs)
+            ended = bool(runs) and all(
+                "decision" in run or run["state"] in ("REJECTED", "FAILED", "SUPERSEDED") for run in runs
+            )
             return ended and not self.waiting()
 
         return done

@@ -24,9 +24,16 @@ def test_a_test_event_of_s3_is_taken_and_wakes_nobody(fire: Any, mill: Mill, pro
     with fire("fault classes", "S3 test event"):
         models, failures = mill.registry.models(), mill.failures
         mill.send("preprocess", json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}))
-        mill.send("preprocess", "no JSON at all")
         mill.run_until(lambda: not mill.waiting())
         assert (mill.registry.models(), mill.failures, mill.dead_letters()) == (models, failures, [])
+
+
+def test_a_message_that_is_no_notification_ends_among_the_dead_letters(fire: Any, mill: Mill, proxy: Proxy) -> None:
+    with fire("fault classes", "no notification"):
+        models = mill.registry.models()
+        mill.send("preprocess", "no JSON at all")
+        mill.run_until(lambda: not mill.waiting())
+        assert (mill.registry.models(), mill.dead_letters()) == (models, ["no JSON at all"])
 
 
 def test_an_upload_deleted_before_it_is_read_is_rejected_and_says_so(
@@ -41,7 +48,7 @@ def test_an_upload_deleted_before_it_is_read_is_rejected_and_says_so(
         assert (run["state"], run["reason"]["code"]) == ("REJECTED", "SOURCE_DELETED")
 
 
-def test_an_upload_replaced_before_it_is_read_leaves_the_later_bytes_in_service(
+def test_an_upload_overwritten_before_it_is_read_is_superseded_by_the_later_bytes(
     fire: Any, mill: Mill, proxy: Proxy, new_model: Any
 ) -> None:
     with fire("fault classes", "overwritten before it is read"):
@@ -52,7 +59,8 @@ def test_an_upload_replaced_before_it_is_read_leaves_the_later_bytes_in_service(
         later, earlier = mill.registry.runs(model)
         alias = mill.registry.alias(model)
         assert alias is not None and later["decision"]["promoted"] and alias["order"] == later["order"]
-        assert earlier["state"] in ("READY", "REJECTED") and len(mill.registry.versions(model)) == 1
+        assert (earlier["state"], earlier["reason"]["code"]) == ("SUPERSEDED", "SUPERSEDED")
+        assert "dataset" not in earlier and len(mill.registry.versions(model)) == 1
 
 
 def test_an_event_that_comes_after_a_later_upload_was_served_moves_nothing_back(

@@ -103,6 +103,12 @@ class NotFound(TidemillError):
     code, status, title = "NOT_FOUND", 404, "Not found"
 
 
+class Superseded(TidemillError):
+    """A file that was overwritten before it was read; what replaced it has a run of its own."""
+
+    code, status, title = "SUPERSEDED", 409, "A newer file has taken its place"
+
+
 class UnknownModel(NotFound):
     """A model nobody has uploaded data for."""
 

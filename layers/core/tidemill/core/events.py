@@ -12,6 +12,7 @@ SOURCE = "tidemill"
 Name = Literal[
     "DatasetReady",
     "DatasetRejected",
+    "DatasetSuperseded",
     "VersionRegistered",
     "ModelChallenged",
     "ModelPromoted",

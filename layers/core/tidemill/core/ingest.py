@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tidemill.core import decision
 from tidemill.core.clock import now
-from tidemill.core.errors import BadSpec, BadTable, Conflict, Forbidden, NotFound, TidemillError
-from tidemill.core.events import Bus
+from tidemill.core.errors import BadSpec, BadTable, Conflict, Forbidden, NotFound, Superseded, TidemillError
+from tidemill.core.events import Bus, Name
 from tidemill.core.limits import limit
 from tidemill.core.names import check_model
 from tidemill.core.prepare import Prepared, prepare
@@ -22,6 +22,7 @@ from tidemill.core.uploads import TRIGGER, Upload
 from tidemill.core.version import VERSION
 
 SPEC_NAME = "tidemill.toml"
+TOLD: dict[str, Name] = {"REJECTED": "DatasetRejected", "SUPERSEDED": "DatasetSuperseded"}
 
 
 def ingest(upload: Upload, registry: Registry, uploads: Storage, artifacts: Storage, bus: Bus) -> Item | None:
@@ -49,8 +50,8 @@ def ingest(upload: Upload, registry: Registry, uploads: Storage, artifacts: Stor
         run = _prepare(upload, registry, uploads, artifacts)
     if run["state"] == "PREPARED":
         bus.tell("DatasetReady", {"model": run["model"], "run": run["run"], "dataset": run["dataset"]})
-    elif run["state"] == "REJECTED":
-        bus.tell("DatasetRejected", {"model": run["model"], "run": run["run"], "reason": run["reason"]})
+    elif run["state"] in TOLD:
+        bus.tell(TOLD[run["state"]], {"model": run["model"], "run": run["run"], "reason": run["reason"]})
     return run
 
 
@@ -74,9 +75,10 @@ def _prepare(upload: Upload, registry: Registry, uploads: Storage, artifacts: St
         spec = read_spec(uploads, upload)
         source = _fetch(upload, uploads, work, made)
         prepared = _dataset(upload, source, artifacts, spec, work)
-    except (BadTable, BadSpec, NotFound) as error:
+    except (BadTable, BadSpec, NotFound, Superseded) as error:
         where = _write_rejection(artifacts, upload.model, upload, error)
-        return _advance(registry, upload, "REJECTED", reason={**error.reason(), "where": where}, **made)
+        state = "SUPERSEDED" if isinstance(error, Superseded) else "REJECTED"
+        return _advance(registry, upload, state, reason={**error.reason(), "where": where}, **made)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return _advance(
@@ -111,6 +113,8 @@ def _fetch(upload: Upload, uploads: Storage, work: Path, made: dict[str, Item]) 
         raise NotFound(
             f"{upload.key} was deleted before it could be read.", code="SOURCE_DELETED", remedy="Upload it again."
         ) from error
+    if upload.etag and read["etag"] != upload.etag:  # these bytes have an event, and so a run, of their own
+        raise Superseded(f"{upload.key} was overwritten before it could be read.", remedy="Look at the newer run.")
     if upload.made_by_retrain and (trigger := read["metadata"].get(TRIGGER)):
         made["trigger"] = json.loads(trigger)
     return source

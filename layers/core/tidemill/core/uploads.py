@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
+from tidemill.core.errors import BadRequest
+
 SEQUENCER_LENGTH = 32
 TRIGGER = "tidemill-trigger"  # the metadata of a file that Retrain made: why, and of what
 
@@ -82,13 +84,8 @@ def version_of(name: str | None) -> str:
 
 
 def uploads_of(body: str) -> list[Upload]:
-    """The uploads in one S3 notification; empty for test events, deletions and anything that is not one."""
-    try:
-        message = json.loads(body)
-    except ValueError:
-        return []
-    records = message.get("Records", []) if isinstance(message, dict) else []
-    found = [_upload_of(record) for record in records if _is_creation(record)]
+    """The uploads in one S3 notification; none in a test event or of deletions. Raises BadRequest on others."""
+    found = [_upload_of(record) for record in _records_of(body) if _is_creation(record)]
     return [upload for upload in found if upload is not None]
 
 
@@ -114,6 +111,22 @@ def notification_of(upload: Upload) -> str:
                 }
             ]
         }
+    )
+
+
+def _records_of(body: str) -> list[Any]:
+    try:
+        message = json.loads(body)
+    except ValueError:
+        message = None
+    if isinstance(message, dict) and message.get("Event") == "s3:TestEvent":
+        return []
+    if isinstance(message, dict) and isinstance(message.get("Records"), list):
+        return list(message["Records"])
+    raise BadRequest(
+        "The message is no notification of S3.",
+        code="NOT_A_NOTIFICATION",
+        remedy="Look at it among the dead letters; the sweep finds the upload that it may have been about.",
     )
 
 

@@ -27,12 +27,13 @@ def parts(body: bytes, content_type: str) -> list[Part]:
     if not found:
         raise _broken("its content type names no boundary")
     mark = b"\r\n--" + (found[1] or found[2]).encode(errors="replace")
-    _, *pieces = (b"\r\n" + body).split(mark, limit("request_parts") + 1)
-    if len(pieces) > limit("request_parts"):
+    most = limit("request_parts")
+    _, *pieces = (b"\r\n" + body).split(mark, most + 1)
+    if len(pieces) > most and not pieces[most].startswith(b"--"):
         raise TooLarge(
-            f"The form has more than {limit('request_parts')} parts.",
+            f"The form has more than {most} parts.",
             remedy="Send them in several requests.",
-            limit_parts=limit("request_parts"),
+            limit_parts=most,
         )
     read: list[Part] = []
     for piece in pieces:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tidemill.core.errors import BadTable
+from tidemill.core.limits import limit
 from tidemill.core.prepare import kinds, private, target, texts
 from tidemill.core.prepare.evidence import Evidence
 from tidemill.core.prepare.kinds import CATEGORY, FEATURE, Plan
@@ -46,7 +47,8 @@ def decide(table: Table, found: Gathered, spec: Spec, text: str = "") -> Decided
     texts.check_wanted(text, names, choice.name)
     private.refuse(found.evidence.values(), spec, choice.name, text)
     fraction = spec.preprocess.max_bad_fraction
-    task = _task(found.evidence[choice.name], spec, fraction, warnings)
+    least = limit("good_texts" if text else "good_rows")
+    task = _task(found.evidence[choice.name], spec, fraction, least, warnings)
     plans = []
     for name, evidence in found.evidence.items():
         if name == choice.name:
@@ -60,10 +62,23 @@ def decide(table: Table, found: Gathered, spec: Spec, text: str = "") -> Decided
         plans = texts.alone(plans, text, warnings)
     elif not any(plan.role == FEATURE for plan in plans):
         plans = _rescued(plans, found, choice.name, table.warnings, warnings)
+    _check_levels(plans, found)
     return Decided(plans, task, choice.sentence, warnings, text)
 
 
-def _task(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned]) -> target.Task:
+def _check_levels(plans: list[Plan], found: Gathered) -> None:
+    """Raise BadTable where the categories hold more values together than memory holds."""
+    counted = {p.name: found.evidence[p.name].distinct for p in plans if p.kind == CATEGORY and p.role == FEATURE}
+    if (total := sum(counted.values())) > (most := limit("level_budget")):
+        raise BadTable(
+            f"The categories have {total:,} different values together; the limit is {most:,}. "
+            f"{max(counted, key=lambda name: counted[name])!r} has the most.",
+            code="TOO_MANY_LEVELS",
+            remedy="Leave columns out with [data] drop, or write their values coarser.",
+        )
+
+
+def _task(evidence: Evidence, spec: Spec, fraction: float, least: int, warnings: list[Warned]) -> target.Task:
     notes: list[Warned] = []
     plan = kinds.decide(evidence, fraction, notes)
     if plan.kind == kinds.NUMBER and evidence.distinct <= _FEW_LABELS and max(evidence.junk.values(), default=0) > 1:
@@ -71,7 +86,7 @@ def _task(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned
         plan = kinds.as_category(evidence, fraction, notes)
     left_out = ("COLUMN_TEXT", "COLUMN_IDENTIFIER", "COLUMN_CONSTANT", "COLUMN_ALL_NULL")
     warnings += [note for note in notes if note.code not in left_out]
-    return target.infer(evidence, plan, spec.data.task)
+    return target.infer(evidence, plan, spec.data.task, least)
 
 
 def _plan(evidence: Evidence, spec: Spec, fraction: float, warnings: list[Warned]) -> Plan:

@@ -20,8 +20,10 @@ _SHARE = 0.5  # of a column's examples that must be of a kind
 _SURE, _SOME, _PREFIXES = 0.95, 10, 4  # of mobile numbers without a telling name: nearly all, and of several operators
 _REMEDY = 'Leave personal data out of what you upload, or set [privacy] pii = "drop".'
 _PHONE_NAME = re.compile(r"phone|mobile|\btel\b|手机|电话", re.IGNORECASE)
+_SSN_NAME = re.compile(r"(?<![a-z])ssn(?![a-z])|social.?security", re.IGNORECASE)
 _MAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _SSN = re.compile(r"(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}")
+_NAMED_SSN = re.compile(r"\d{3}-?\d{2}-?\d{4}")  # numbers that were never given out, too
 _NAMED_PHONE = re.compile(r"\+?\d{1,3}[ -]?\(?\d{2,4}\)?[ -]?\d{3,4}[ -]?\d{3,4}")
 _PLUS_PHONE = re.compile(r"\+[1-9](?:[ .()-]{0,2}\d){9,14}")
 _MOBILE = re.compile(r"(?:\+?86[ -]?)?(1[3-9]\d)[ -]?\d{4}[ -]?\d{4}")
@@ -69,9 +71,10 @@ def _shaped(shape: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda text: shape.fullmatch(text) is not None
 
 
+_SSN_KIND = "social security numbers"
 _KINDS: dict[str, Callable[[str], bool]] = {
     "e-mail addresses": _shaped(_MAIL),
-    "social security numbers": _shaped(_SSN),
+    _SSN_KIND: _shaped(_SSN),
     "identity card numbers": is_identity_number,
     "payment card numbers": is_card_number,
     "bank account numbers": is_iban,
@@ -83,7 +86,8 @@ def kinds_of(found: Evidence) -> list[str]:
     """The kinds of personal data a column seems to hold."""
     if not (texts := found.examples):
         return []
-    kinds = [kind for kind, fits in _KINDS.items() if _share(map(fits, texts), len(texts)) >= _SHARE]
+    fitting = {**_KINDS, _SSN_KIND: _shaped(_NAMED_SSN)} if _SSN_NAME.search(found.name) else _KINDS
+    kinds = [kind for kind, fits in fitting.items() if _share(map(fits, texts), len(texts)) >= _SHARE]
     return [*kinds, "telephone numbers"] if _are_phones(found.name, texts) else kinds
 
 

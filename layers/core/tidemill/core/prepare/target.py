@@ -78,9 +78,9 @@ class Task:
     sentence: str
 
 
-def infer(found: Evidence, plan: Plan, wanted: str) -> Task:
-    """The task for a target column; raises BadTable where it cannot be learned."""
-    distinct, labelled = _check(found, plan)
+def infer(found: Evidence, plan: Plan, wanted: str, least: int) -> Task:
+    """The task for a target column; raises BadTable where it cannot be learned, or has fewer than `least` values."""
+    distinct, labelled = _check(found, plan, least)
     plan = replace(plan, role=TARGET, reason=None)
     if plan.kind == DATETIME:
         raise BadTable(
@@ -106,16 +106,16 @@ def infer(found: Evidence, plan: Plan, wanted: str) -> Task:
     return Task(REGRESSION, plan, f"{plan.name!r} is a number with {distinct:,} different values: regression.")
 
 
-def _check(found: Evidence, plan: Plan) -> tuple[int, int]:
+def _check(found: Evidence, plan: Plan, least: int) -> tuple[int, int]:
     perhaps = {word: count for word, count in found.perhaps.items() if word.casefold() != "na" or plan.na_is_value}
     as_text = plan.kind == CATEGORY
     labelled = found.present + (sum(perhaps.values()) if as_text else 0)
     distinct = found.distinct + (len(perhaps) if as_text else 0)
-    if labelled < limit("good_rows"):
+    if labelled < least:
         raise BadTable(
             f"Only {labelled:,} of {found.rows:,} rows have a value in the target {plan.name!r}.",
             code="TARGET_TOO_FEW_LABELS",
-            remedy=f"At least {limit('good_rows')} rows need one.",
+            remedy=f"At least {least} rows need one.",
         )
     if distinct < 2:
         raise constant(plan.name)

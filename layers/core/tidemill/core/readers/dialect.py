@@ -35,6 +35,12 @@ def find(sample: str, whole: bool) -> Dialect:
     lines = _lines(sample, whole)[offset:]
     delimiter = delimiter or _delimiter(lines)
     records, header_lines = _records(lines, delimiter)
+    if not records and max(map(len, lines), default=0) > csv.field_size_limit():
+        raise BadTable(
+            f"A name in the first line has more than {csv.field_size_limit():,} characters.",
+            code="COLUMN_NAME_TOO_LONG",
+            remedy=f"Column names have at most {limit('column_name')} characters.",
+        )
     if not records:
         raise BadTable("The file holds no text.", code="EMPTY_FILE", remedy="Upload a table with a header and rows.")
     header = records[0]
