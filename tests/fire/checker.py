@@ -280,7 +280,14 @@ def _live(runs: list[Item], log: Log) -> list[str]:
     """L1: good uploads become versions, or nothing else that is promised means anything."""
     good = {entry["key"] for entry in log.of("uploaded") if "/good" in entry["key"] or "/retrain/" in entry["key"]}
     mine = [run for run in runs if run["upload"]["key"] in good]
-    ready = [run for run in mine if run["state"] == "READY" or run.get("reason", {}).get("code") == "SOURCE_DELETED"]
+    newest = {run["upload"]["key"]: run["run"] for run in sorted(mine, key=lambda run: str(run["order"]))}
+    ready = [
+        run
+        for run in mine
+        if run["state"] == "READY"
+        or run.get("reason", {}).get("code") == "SOURCE_DELETED"
+        or (run["state"] == "SUPERSEDED" and run["run"] != newest[run["upload"]["key"]])
+    ]
     return [f"L1: {len(ready)} of {len(mine)} good uploads are READY"] if len(ready) < 0.95 * len(mine) else []
 
 
