@@ -106,6 +106,19 @@ def test_predictions_are_those_of_the_api(scored: Any, tmp_path: Path, task: str
         ]
 
 
+def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_what_they_are(scored: Any) -> None:
+    cells = ["=1+1", "+cmd|' /C calc'!A0", "-2+A1", "@SUM(A1)", "\t=1", "-5", "+49 (30) 123-4", "- ", "a=1", ""]
+    table = people(len(cells)).append_column("=HYPERLINK(A1)", pa.array(cells))
+    found = scored(csv_of(table), "people.csv")["predictions.csv"]
+    rows = rows_of(found)
+    shown = [row["'=HYPERLINK(A1)"] for row in rows]
+    assert shown == [f"'{cell}" for cell in cells[:5]] + cells[5:]
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    kept = pq.read_table(io.BytesIO(scored(sink.getvalue(), "people.parquet")["predictions.parquet"]))
+    assert kept["=HYPERLINK(A1)"].to_pylist() == cells, "no spreadsheet opens Parquet"
+
+
 def test_a_decision_rule_is_followed_as_by_the_api(scored: Any, tmp_path: Path) -> None:
     costs = Decision(false_positive=1.0, false_negative=4.0)
     scorer = model(tmp_path / "bundle", outputs=bundle_factory.learned("binary", costs=costs))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
@@ -28,6 +29,9 @@ CONTENT = {CSV: "text/csv; charset=utf-8", JSONL: "application/jsonl", PARQUET: 
 REJECTS = ("row", "code", "column", "sentence", "remedy")
 DIGITS = 7  # what float32 holds
 _PLAIN = pc.WriteOptions(include_header=False)
+# What a spreadsheet would compute gets an apostrophe, as OWASP advises; numbers and telephone numbers stay as they are
+# (https://owasp.org/www-community/attacks/CSV_Injection).
+_FORMULA, _NUMBER = r"^[=+\-@\t\r]", r"^[+\-][\d\s().,/\-]*$"
 
 
 def table_of(
@@ -81,18 +85,28 @@ def packed(table: Any, kind: str) -> bytes:
     if kind == PARQUET:
         pq.write_table(table, stream, compression="zstd")
     else:
-        pc.write_csv(table, stream, _PLAIN)
+        columns = [_escaped(column) if pa.types.is_string(column.type) else column for column in table.columns]
+        pc.write_csv(pa.table(columns, table.column_names), stream, _PLAIN)
     return stream.getvalue()
 
 
 def header(names: Sequence[str], kind: str) -> bytes:
     """What stands before the parts."""
-    return _line([names]) if kind == CSV else b""
+    return _line([_escaped(pa.array(names, pa.string())).to_pylist()]) if kind == CSV else b""
 
 
 def packed_rejects(bad: Iterable[BadRow]) -> bytes:
     """Rows that were set aside: where they stand, why, and what to do. What stood in them is not repeated."""
-    return _line((row.row, row.code, row.column or "", _sentence(row), remedy_of(row.code)) for row in bad)
+    rows = list(bad)
+    names = _escaped(pa.array([row.column or "" for row in rows], pa.string())).to_pylist()
+    told = zip(rows, names, strict=True)
+    return _line((row.row, row.code, name, _sentence(row), remedy_of(row.code)) for row, name in told)
+
+
+def _escaped(cells: Any) -> Any:
+    """Texts of which none is taken for a formula."""
+    formula, number = (compute.match_substring_regex(cells, pattern) for pattern in (_FORMULA, _NUMBER))
+    return compute.if_else(compute.and_not(formula, number), compute.binary_join_element_wise("'", cells, ""), cells)
 
 
 def _sentence(row: BadRow) -> str:
