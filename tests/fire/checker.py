@@ -2,13 +2,14 @@
 
 It knows nothing of the code that made them: it reads the table's items, the objects, Batch's jobs and a log of what
 happened, and says in sentences what is broken. The same checker is given the product, the product with a guard taken
-out, and a naive design. I1 to I8 and L1 are the invariants by which a run is judged:
+out, and a naive design. I1 to I9 and L1 are the invariants by which a run is judged:
 
 I1 every acknowledged upload comes to an end, and stays there; I2 one version of data, recipe and code, numbered
-without gaps; I3 the alias is at a version that is registered and whose files are all there, with the right hashes;
-I4 it moves in the order of uploads, unless a person says otherwise; I5 no job without a run, no run with two jobs at
-a time; I6 every end has its reason and was told; I7 rows read = used + quarantined; I8 a scoring names a version that
-was in service while it was made; J the journal in S3 says what the table says; L1 good uploads are served.
+without gaps; I3 the alias is at a version that is registered and whose files are all there, with the right hashes; I4
+it moves in the order of uploads, unless a person says otherwise; I5 no job without a run, no run with two jobs at a
+time; I6 every end has its reason and was told; I7 rows read = used + quarantined; I8 a scoring names a version that
+was in service while it was made; I9 no run learned from bytes of another upload; J the journal in S3 says what the
+table says; L1 good uploads are served.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ def check(aws: MemoryAws, log: Log, batch: dict[str, Item], rebuilt: dict[Place,
         versions = [item for key, item in table.items() if key.startswith("VERSION#")]
         found += _uploads(runs, log) + _versions(runs, versions, table.get("META", {})) + _moves(table, runs, log)
         found += _reasons(runs, log) + _rows(runs, table, aws) + _scorings(table, aws, log) + _live(runs, log)
+        found += _own_bytes(runs)
     found += _jobs(aws, batch)
     return found + ([] if rebuilt is None else _journal(aws, rebuilt))
 
@@ -273,6 +275,17 @@ def _jobs(aws: MemoryAws, batch: dict[str, Item]) -> list[str]:
         run = plain(aws.items.get((f"MODEL#{asked['model']}", f"RUN#{asked.get('run', '')}"), {}))
         if job["status"] in ALIVE and run.get("state", "READY") in TERMINAL:
             found.append(f"I5: {job['jobId']} is {job['status']} for a run that is {run.get('state')}")
+    return found
+
+
+def _own_bytes(runs: list[Item]) -> list[str]:
+    """I9: uploads that differ, under one key, never become one data set: one would have been read as the other."""
+    read: dict[tuple[str, str], str] = {}
+    found = []
+    for run in sorted(runs, key=lambda run: str(run["run"])):
+        etag = read.setdefault((run["upload"]["key"], run.get("dataset", run["run"])), run["upload"]["etag"])
+        if etag != run["upload"]["etag"]:
+            found.append(f"I9: run {run['run']} learned from another upload of {run['upload']['key']}")
     return found
 
 

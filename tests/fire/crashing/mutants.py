@@ -107,6 +107,13 @@ MUTANTS = (
         at="UpdateItem",
     ),
     Mutant(
+        "an overwritten file is read as the newer one",
+        "tidemill.core.ingest:_fetch",
+        'if upload.etag and read["etag"] != upload.etag:',
+        "if False:",
+        loop.GONE,
+    ),
+    Mutant(
         "a rejected file is not told of",
         "tidemill.core.ingest:ingest",
         'elif run["state"] in TOLD:',
