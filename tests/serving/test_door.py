@@ -71,7 +71,10 @@ def world(made: Path, tmp_path: Path) -> Iterator[World]:
 def test_rows_are_answered_by_the_champion(world: World) -> None:
     status, body = world.ask()
     assert status == 200 and (body["model"], body["version"]) == ("income", 3)
-    assert [set(answer) for answer in body["predictions"]] == [{"label", "probabilities"}] * len(ROWS)
+    for answer, row in zip(body["predictions"], ROWS, strict=True):
+        assert {"label", "probabilities"} == set(answer) - {"noticed"}
+        missing = {name for name in ("hours", "work") if row[name] is None}
+        assert {name for name, what in answer.get("noticed", {}).items() if what == "missing"} == missing
     assert world.ask({"row": ROWS[0]})[1]["predictions"] == body["predictions"][:1]
     encoded = base64.b64encode(json.dumps({"rows": ROWS}).encode()).decode()
     assert world.ask(encoded, isBase64Encoded=True)[1] == body
@@ -192,7 +195,7 @@ def test_a_model_nobody_knows_and_one_without_champion_are_told_apart(world: Wor
     status, body = world.ask(model="young")
     assert (status, body["code"]) == (409, "NO_CHAMPION")
     status, body = world.ask(model="Not-A-Name")
-    assert (status, body["code"]) == (400, "BAD_MODEL_NAME")
+    assert (status, body["code"]) == (404, "BAD_MODEL_NAME")
 
 
 def test_a_first_champion_answers_at_once(world: World, made: Path) -> None:

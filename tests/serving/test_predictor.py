@@ -11,6 +11,8 @@ import pytest
 from tests.serving import bundle_factory as factory
 
 from tidemill.core.errors import BadBundle, SchemaMismatch
+from tidemill.core.features.kinds import Category
+from tidemill.core.features.program import Program
 from tidemill.serving import predictor as module
 from tidemill.serving.predictor import Predictor
 
@@ -31,7 +33,7 @@ def test_labels_and_probabilities_are_those_of_the_weights(binary: Predictor) ->
     wanted_nk = softmax(binary.program.apply(table) @ w_fk + b_k)
     answers = binary.predict(factory.rows_of(table))
     for answer, wanted_k in zip(answers, wanted_nk, strict=True):
-        assert list(answer) == ["label", "probabilities"] and list(answer["probabilities"]) == list(factory.LABELS)
+        assert list(answer)[:2] == ["label", "probabilities"] and list(answer["probabilities"]) == list(factory.LABELS)
         assert np.allclose(list(answer["probabilities"].values()), wanted_k, atol=1e-6)
         assert answer["label"] == factory.LABELS[wanted_k.argmax()]
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
@@ -71,8 +73,30 @@ def test_regression_answers_values(tmp_path: Path) -> None:
     assert predictor.predict_columns(table).shape == (10,)
     assert np.allclose(predictor.predict_columns(table), wanted_n, atol=1e-5)
     answers = predictor.predict(factory.rows_of(table))
-    assert [list(answer) for answer in answers] == [["value"]] * 10
+    assert [next(iter(answer)) for answer in answers] == ["value"] * 10
     assert np.allclose([answer["value"] for answer in answers], wanted_n, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_what_was_missing_or_unknown_is_noticed_where_it_stands(tmp_path: Path, task: str) -> None:
+    predictor = Predictor.load(factory.make(tmp_path / "n", task))
+    rows = factory.rows_of(factory.columns(5, seed=8))
+    for row in rows:
+        row.update(hours=40.0, work=factory.LEVELS[0])
+    assert not any("noticed" in answer for answer in predictor.predict(rows))
+    rows[1]["hours"], rows[3]["work"], rows[4]["work"] = None, "a level nobody has seen", None
+    rows[0]["age"] = None  # which training never missed
+    seen = [answer.get("noticed") for answer in predictor.predict(rows)]
+    assert seen == [{"age": "missing"}, {"hours": "missing"}, None, {"work": "rare or never seen"}, {"work": "missing"}]
+
+
+def test_a_level_without_a_slot_of_its_own_is_noticed_too() -> None:
+    program = Program((Category("c", ("a", "b"), other=False, missing=False), Category("d", ("x",), False, True)))
+    rows = [{"c": "a", "d": "x"}, {"c": "z", "d": "x"}, {"c": "b", "d": None}]
+    assert sorted(program.noticed(rows, program.x_of_rows(rows))) == [
+        (1, "c", "rare or never seen"),
+        (2, "d", "missing"),
+    ]
 
 
 def test_many_labels_keep_their_order(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ MORE: dict[str, Callable[[Any], str]] = {  # columns that only some answers have
     "high": number,
     "set": lambda labels: ", ".join(map(str, labels or [])),
     "decision": _decision,
+    "noticed": lambda told: "; ".join(f"{column}: {what}" for column, what in (told or {}).items()),
 }
 
 

@@ -28,7 +28,7 @@ from tidemill.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from tidemill.core.names import check_model
+from tidemill.core.names import addressed
 from tidemill.core.settings import Settings
 from tidemill.core.tokens import bearer
 from tidemill.serving import bodies, doubt
@@ -268,7 +268,7 @@ def _route(event: Event) -> tuple[str, str]:
     method = str(event.get("requestContext", {}).get("http", {}).get("method", ""))
     if method != "POST":
         raise WrongMethod(f"{method[:10] or 'This method'} is not allowed on {path[:200]}.", remedy="Use POST.")
-    return check_model(found[1]), found[2]
+    return addressed(found[1]), found[2]
 
 
 def _body(event: Event) -> bytes:

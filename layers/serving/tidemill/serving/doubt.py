@@ -27,8 +27,8 @@ def predict(
     found = [_found(predictor, name, level) for name, level in asked.items() if level is not None]
     x_n = predictor.read(rows)
     if not found:
-        return predictor.answers(predictor.scores(x_n))
-    return (_intervals if predictor.task == "regression" else _sets)(predictor, x_n, found[0])
+        return predictor.answers(predictor.scores(x_n), rows, x_n)
+    return (_intervals if predictor.task == "regression" else _sets)(predictor, rows, x_n, found[0])
 
 
 def _found(predictor: Predictor, asked: str, level: float) -> float:
@@ -55,7 +55,7 @@ def _found(predictor: Predictor, asked: str, level: float) -> float:
     return found
 
 
-def _intervals(predictor: Predictor, x_n: Inputs, factor: float) -> list[Item]:
+def _intervals(predictor: Predictor, rows: Sequence[Row], x_n: Inputs, factor: float) -> list[Item]:
     """Values with both ends of their intervals."""
     learned = predictor.outputs
     names = ["value", "spread"] if learned and learned.normalised else ["value"]
@@ -65,11 +65,11 @@ def _intervals(predictor: Predictor, x_n: Inputs, factor: float) -> list[Item]:
     ends = zip(low_n.tolist(), high_n.tolist(), strict=True)
     return [
         {**item, "low": short(low), "high": short(high)}
-        for item, (low, high) in zip(predictor.answers(value_n1), ends, strict=True)
+        for item, (low, high) in zip(predictor.answers(value_n1, rows, x_n), ends, strict=True)
     ]
 
 
-def _sets(predictor: Predictor, x_n: Inputs, threshold: float) -> list[Item]:
+def _sets(predictor: Predictor, rows: Sequence[Row], x_n: Inputs, threshold: float) -> list[Item]:
     """Labels with probabilities and the set they are in, the most probable first."""
     score_nk = predictor.scores(x_n)
     member_nk = conformal.sets(score_nk, threshold)
@@ -78,6 +78,6 @@ def _sets(predictor: Predictor, x_n: Inputs, threshold: float) -> list[Item]:
     return [
         {**item, "set": [labels[k] for k in order_k if member_k[k]]}
         for item, order_k, member_k in zip(
-            predictor.answers(score_nk), order_nk.tolist(), member_nk.tolist(), strict=True
+            predictor.answers(score_nk, rows, x_n), order_nk.tolist(), member_nk.tolist(), strict=True
         )
     ]

@@ -43,7 +43,7 @@ def explain(predictor: Predictor, rows: Sequence[Row], target: str | None = None
             target_n.tolist(), baseline_n.tolist(), prediction_n.tolist(), told_n, strict=True
         )
     ]
-    return predictor.answers(score_nk), explanations
+    return predictor.answers(score_nk, rows, x_n), explanations
 
 
 def _columns(predictor: Predictor, rows: Sequence[Row], x_nf: Inputs, target_nk: Array) -> Explained:

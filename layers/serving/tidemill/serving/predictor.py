@@ -73,7 +73,8 @@ class Predictor:
 
     def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """One prediction a row; raises SchemaMismatch naming the row, the column and the value that do not fit."""
-        return self.answers(self.scores(self.read(rows)))
+        x_n = self.read(rows)
+        return self.answers(self.scores(x_n), rows, x_n)
 
     @property
     def modality(self) -> str:
@@ -127,8 +128,15 @@ class Predictor:
         """The output that is the answer; others say how far off it may be."""
         return [self.session.get_outputs()[0].name]
 
-    def answers(self, score_nk: Array) -> list[dict[str, Any]]:
-        """Scores as the API shows them."""
+    def answers(self, score_nk: Array, rows: Sequence[Row], x_n: Inputs) -> list[dict[str, Any]]:
+        """Scores as the API shows them, with what was noticed in the rows that were read."""
+        shown = self._shown(score_nk)
+        if self.modality == "table":
+            for row, column, what in self.program.noticed(rows, x_n):
+                shown[row].setdefault("noticed", {})[column] = what
+        return shown
+
+    def _shown(self, score_nk: Array) -> list[dict[str, Any]]:
         if self.task == "regression":
             return [{"value": short(value)} for value in score_nk[:, 0].tolist()]
         labels = self.labels

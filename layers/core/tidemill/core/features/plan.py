@@ -12,6 +12,7 @@ from tidemill.core.features import cells
 from tidemill.core.features.kinds import CLIP, HUGE, Array, Category, Column, Cycle, Moment, Number, signed_log1p
 
 NO_SLOT = -1
+MISSING, UNKNOWN = "missing", "rare or never seen"  # what is told of a cell
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Plan:
     value_slots: Array
     flag_slots: Array
     waves: tuple[tuple[int, Cycle, int], ...]
+    mark_slots: Array
+    marks: tuple[tuple[int, str, str], ...]  # features that tell of a cell: where, of which column, what
+    always: tuple[str, ...]  # numbers that training never missed, so that no feature tells of it
+    bare: tuple[tuple[int, int, str], ...]  # categories that show by no feature at all that a level is unknown
 
     @classmethod
     def of(cls, inputs: tuple[Column, ...]) -> Plan:
@@ -57,6 +62,7 @@ class Plan:
         slotted = [(column, Slots.of(column, start)) for column, start in placed if isinstance(column, Category)]
         scale_m = np.array([column.scale for column, _ in numeric])
         valued = np.flatnonzero(scale_m > 0)
+        marks = tuple(_marks(numeric, slotted))
         flagged = np.array([m for m, (column, _) in enumerate(numeric) if column.flag], dtype=np.intp)
         start_m = np.array([start for _, start in numeric], dtype=np.intp)
         return cls(
@@ -75,6 +81,14 @@ class Plan:
             value_slots=start_m[valued],
             flag_slots=start_m[flagged] + (scale_m > 0)[flagged],
             waves=tuple(_waves(numeric)),
+            mark_slots=np.array([slot for slot, _, _ in marks], dtype=np.intp),
+            marks=marks,
+            always=tuple(column.name for column, _ in numeric if not column.flag),
+            bare=tuple(
+                (min(slots.of_level[level] for level in column.levels), len(column.features()), column.name)
+                for column, slots in slotted
+                if column.levels and not column.other
+            ),
         )
 
     def scale(self, value_nm: Array, missing_nm: Array) -> Array:
@@ -88,6 +102,19 @@ class Plan:
         scaled_nm /= self.scale_m
         np.maximum(scaled_nm, -CLIP, out=scaled_nm)
         return np.minimum(scaled_nm, CLIP, out=scaled_nm)
+
+
+def _marks(
+    numeric: Iterable[tuple[Number | Moment, int]], slotted: Iterable[tuple[Category, Slots]]
+) -> Iterable[tuple[int, str, str]]:
+    for column, start in numeric:
+        if column.flag:
+            yield start + (column.scale > 0), column.name, MISSING
+    for category, slots in slotted:
+        if category.other:
+            yield slots.other, category.name, UNKNOWN
+        if category.missing:
+            yield slots.of_level[None], category.name, MISSING
 
 
 def _reader(column: Number | Moment) -> cells.Reader:

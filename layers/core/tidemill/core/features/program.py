@@ -12,7 +12,7 @@ Replay is elementwise, so a batch of n rows gives exactly what n batches of one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ import numpy as np
 from tidemill.core.errors import BadBundle, SchemaMismatch
 from tidemill.core.features import cells
 from tidemill.core.features.kinds import Array, Category, Column, Moment, Number, wave
-from tidemill.core.features.plan import NO_SLOT, Plan, Slots
+from tidemill.core.features.plan import MISSING, NO_SLOT, UNKNOWN, Plan, Slots
 
 Columns = dict[str, Array]
 
@@ -89,6 +89,19 @@ class Program:
         value_mn = np.array([read[column.name] for column in plan.numeric])
         slot_ns = [_slots(read[column.name], slots) for column, slots in plan.categories]
         return self._assemble(value_mn.reshape(len(plan.numeric), len(rows)).T, slot_ns)
+
+    def noticed(self, rows: Sequence[Mapping[str, Any]], x_nf: Array) -> Iterator[tuple[int, str, str]]:
+        """Cells of rows, given with their features, that had no known value: the row, the column, and what was so."""
+        plan = self._plan
+        hit_nm = x_nf[:, plan.mark_slots] > 0
+        if hit_nm.any():
+            for row, m in np.argwhere(hit_nm).tolist():
+                yield row, *plan.marks[m][1:]
+        for name in plan.always:
+            yield from ((n, name, MISSING) for n, row in enumerate(rows) if row[name] is None)
+        for start, count, name in plan.bare:
+            for row in np.flatnonzero(~x_nf[:, start : start + count].any(axis=1)).tolist():
+                yield row, name, UNKNOWN
 
     def to_json(self) -> dict[str, Any]:
         """The program as plain values; floats survive json exactly."""

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query
 
-from tidemill.core.names import check_model
+from tidemill.core.names import addressed
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 
 def _model_name(model: Annotated[str, Path(description="The name of the model.")]) -> str:
-    return check_model(model)
+    return addressed(model)
 
 
 ModelName = Annotated[str, Depends(_model_name)]

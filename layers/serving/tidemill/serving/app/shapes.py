@@ -326,6 +326,8 @@ class Predictions(Shown):
 
     With `set` or `interval` in the request also `set`, or `low` and `high`; where the model was trained with the costs
     of wrong answers also `decision`: whether to `act` as if the row had `label`, whose probability reaches `threshold`.
+    `noticed` names columns of the row whose value was missing, or rare or never seen in training, where training knew
+    such columns; the row was answered as training learned it.
     """
 
     model_config = ConfigDict(
