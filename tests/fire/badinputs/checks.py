@@ -139,7 +139,7 @@ def quick(most_s: float) -> Check:
 
 
 def memory(most_mib: int) -> Check:
-    """The process stayed below this; it begins at what the test's own process holds."""
+    """The process stayed below this; it begins at what Preprocess holds before its first message."""
     return lambda found: _equal(found.peak_bytes < most_mib << 20, True)
 
 

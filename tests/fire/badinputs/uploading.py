@@ -25,6 +25,7 @@ from tidemill.core.uploads import notification_of, uploads_of
 
 LONGEST_S = 30
 MOST_MEMORY = 1 << 30
+FRESH = 100 << 20  # what Preprocess holds when it has started; a child of this process starts with what this one holds
 
 
 @dataclass
@@ -88,13 +89,14 @@ class Entrance:
 
     def wake(self, body: str, log: Path) -> tuple[int, int, Any]:
         """Preprocess with one message, in a child that is ended after 30 s; its status, peak memory and answer."""
-        answer = log.with_suffix(".answer")
+        answer, held = log.with_suffix(".answer"), _resident_bytes()
         child = os.fork()
         if child == 0:
             _in_child(self.environment, body, log, answer)
         _, status, usage = os.wait4(child, 0)
         code = os.waitstatus_to_exitcode(status)
-        return code, usage.ru_maxrss * 1024, json.loads(answer.read_text()) if code == 0 else None
+        peak = FRESH + usage.ru_maxrss * 1024 - held
+        return code, peak, json.loads(answer.read_text()) if code == 0 else None
 
     def _found(self, found: Found) -> Found:
         run = found.run
@@ -111,6 +113,10 @@ class Entrance:
             self.artifacts.read_json(f"{prefix}{part}.json") for part in ("profile", "schema")
         )
         return found
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_upload(entry: dict[str, Any], content: bytes) -> tuple[str, bytes]:

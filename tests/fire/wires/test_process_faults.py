@@ -15,7 +15,10 @@ from tests.fire.wires.mill import STAGES, Mill, told
 
 from tidemill.core import jobs
 
-pytestmark = [pytest.mark.fire, pytest.mark.stack, pytest.mark.timeout(1200)]
+pytestmark = [
+    *(pytest.mark.fire, pytest.mark.stack, pytest.mark.timeout(1200)),
+    pytest.mark.filterwarnings("ignore:os.fork"),  # JAX, where another test has loaded it; no child here calls it
+]
 INTERRUPTED = 75  # what local Batch does with a killed attempt: another one
 CALLS = {"preprocess": 15, "train": 4, "promote": 10, "job": 15}  # at least so many are survived
 
