@@ -20,8 +20,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from tests.pipeline.conftest import Service, service  # noqa: F401
-from tests.pipeline.test_roles import until
+from tests.pipeline.conftest import Service, service, until  # noqa: F401
 
 pytestmark = [pytest.mark.fire, pytest.mark.stack, pytest.mark.timeout(1200)]
 MODEL, N = "canaries", 400

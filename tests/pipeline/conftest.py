@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ class Service:
                 return runs[0]
             time.sleep(0.3)
         raise AssertionError(f"the run did not end: {json.dumps(runs)[:2000]}")
+
+
+def until(look: Callable[[], Any], patience_s: float = 240) -> Any:
+    """What is found, once there is something; raises AssertionError after a while."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.2)
+    raise AssertionError("it did not come to that")
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pipeline.conftest import Service
+from tests.pipeline.conftest import Service, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 ADULT = Path(__file__).parent.parent / "data" / "adult-3000.csv"
@@ -46,15 +44,6 @@ def processes(job: str) -> dict[int, int]:
         if told.get("AWS_BATCH_JOB_ID", "").startswith(job + "#"):
             found[int(told["AWS_BATCH_JOB_NODE_INDEX"])] = int(path.parent.name)
     return found
-
-
-def until(look: Callable[[], Any], patience_s: float = 120) -> Any:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("it did not come to that")
 
 
 def test_two_machines_make_the_model_of_one(service: Service, new_model: Any, artifacts: Any) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pipeline.conftest import Service
+from tests.pipeline.conftest import Service, until
 
 from tidemill.core.schedules import name_of
 from tidemill.core.storage import Storage
@@ -38,15 +36,6 @@ def rows(count: int, seed: int) -> list[dict[str, Any]]:
         bought = age + hours + (20 if job == "cook" else 0) + draw.gauss(0, 8) > 85
         made.append({"age": age, "hours": hours, "job": job, "bought": "yes" if bought else "no"})
     return made
-
-
-def until(look: Callable[[], Any], patience_s: float = 90) -> Any:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    raise AssertionError("it did not happen")
 
 
 def send_feedback(artifacts: Storage, model: str, count: int) -> None:

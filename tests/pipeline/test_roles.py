@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import importlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ import httpx
 import pytest
 from tests.faults.test_crashes import SPEC, table
 from tests.fire.rights.twin import acting
-from tests.pipeline.conftest import Service
+from tests.pipeline.conftest import Service, until
 from tests.serving import bundle_factory
 from tests.serving.scoring_factory import SCHEMA, csv_of, people
 
@@ -39,15 +38,6 @@ from tidemill.core.uploads import Upload, notification_of
 
 pytestmark = [pytest.mark.fire, pytest.mark.stack, pytest.mark.timeout(300)]
 QUEUED = ("preprocess", "train", "promote", "score", "retrain", "monitor", "sweep")
-
-
-def until(look: Callable[[], Any], patience_s: float = 90) -> Any:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("it did not come to that")
 
 
 def received(registry: Registry, model: str, number: int, settings: Settings) -> Upload:

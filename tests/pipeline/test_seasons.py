@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import random
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pipeline.conftest import Service
+from tests.pipeline.conftest import Service, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1200)]
 FLIGHTS = Path(__file__).parent.parent / "data" / "flights-9000.csv"
@@ -77,15 +76,6 @@ class Line:
             for name, value in row.items()
             if name not in ("late", "month", "day")
         }
-
-
-def until(look: Callable[[], Any], patience_s: float = 240) -> Any:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(1)
-    raise AssertionError("it did not happen")
 
 
 def test_drift_is_noticed_by_the_clock_and_what_was_learned_from_it_is_judged_on_the_same_rows(
