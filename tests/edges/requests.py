@@ -36,6 +36,10 @@ def parts(count: int, folder: Path) -> str:
     return code_of(lambda: bodies.read((one * count + "--b--\r\n").encode(), kind, "", "predict"))
 
 
+def headers(size: int, folder: Path) -> str:
+    return code_of(lambda: bodies.check_headers([("x-a", "v" * (size - 3))]))
+
+
 def rows(verb: str) -> Any:
     """Rows of a table in one body."""
 
@@ -99,6 +103,7 @@ EDGES = {
     "request": Edge(body, "TOO_LARGE"),
     "request_binary": Edge(binary, "TOO_LARGE"),
     "request_parts": Edge(parts, "TOO_LARGE"),
+    "request_headers": Edge(headers, "HEADERS_TOO_LARGE"),
     "request_rows": Edge(rows("predict"), "TOO_LARGE"),
     "request_rows_explained": Edge(rows("explain"), "TOO_LARGE"),
     "request_pictures": Edge(examples("picture", "predict"), "TOO_LARGE"),

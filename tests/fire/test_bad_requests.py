@@ -19,7 +19,6 @@ GIVEN = os.environ.get("TIDEMILL_BADINPUTS", "")
 # Where Tidemill answers otherwise than the corpus, on purpose: the status and the code that it gives, and why.
 DIFFERS: dict[str, tuple[int, str | None, str]] = {
     "api/007_string_number.json": (200, None, "read as CSV cells are in training, so both sides agree"),
-    "api/027_big_header.json": (200, None, "API Gateway refuses it before a function is woken; no function reads it"),
     "api/033_formula_in_batch_answer.json": (
         415,
         "UNSUPPORTED_MEDIA_TYPE",

@@ -198,6 +198,11 @@ def test_a_model_nobody_knows_and_one_without_champion_are_told_apart(world: Wor
     assert (status, body["code"]) == (404, "BAD_MODEL_NAME")
 
 
+def test_headers_that_no_gateway_takes_are_refused(world: World) -> None:
+    status, body = world.ask(headers={**HEADERS, "x-a": "a" * 12_288})
+    assert (status, body["code"], body["limit_bytes"]) == (431, "HEADERS_TOO_LARGE", 10_240)
+
+
 def test_a_first_champion_answers_at_once(world: World, made: Path) -> None:
     world.aws.items["MODEL#young", "META"] = {"model": "young"}
     assert world.ask(model="young")[0] == 409

@@ -133,6 +133,12 @@ class TooLarge(TidemillError):
     code, status, title = "TOO_LARGE", 413, "Too large"
 
 
+class HeadersTooLarge(TooLarge):
+    """Headers past what API Gateway takes."""
+
+    code, status = "HEADERS_TOO_LARGE", 431
+
+
 class UnsupportedMedia(TidemillError):
     """A body of a type no route reads."""
 

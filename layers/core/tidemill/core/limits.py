@@ -54,6 +54,7 @@ LIMITS: dict[str, Limit] = {
     "picture_aspect": Limit(100, "times", "a longer strip has nothing left when it is fitted into a square"),
     "picture_side": Limit(512, "pixels", "stored pictures are scaled to it: twice what the largest family looks at"),
     "good_pictures": Limit(20, "pictures", "fewer cannot be split, let alone learned from"),
+    "request_headers": Limit(10_240, "bytes", "names and values together; API Gateway takes no more"),
     "request": Limit(5 * MIB, "bytes", "a Lambda takes 6 MB, the envelope included"),
     "request_binary": Limit(4 * MIB, "bytes", "a picture in a body is sent on as base64, a third longer"),
     "request_parts": Limit(80, "parts", "of a form: its pictures and a few fields"),

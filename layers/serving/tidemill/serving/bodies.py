@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tidemill.core.errors import BadBody, BadRequest, TooLarge, UnsupportedMedia
+from tidemill.core.errors import BadBody, BadRequest, HeadersTooLarge, TooLarge, UnsupportedMedia
 from tidemill.core.limits import limit
 from tidemill.serving import payloads
 from tidemill.serving.payloads import OPTIONS, WAY_ROUND, Payload
@@ -37,6 +37,17 @@ def read(body: bytes, headers: Mapping[str, str], query: str, verb: str) -> Payl
         remedy="Send JSON with 'content-type: application/json'; a picture as image/jpeg or whatever it is, or as "
         "multipart/form-data; a text as text/plain.",
     )
+
+
+def check_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> None:
+    """Raise HeadersTooLarge where names and values together are longer than API Gateway would let pass."""
+    size = sum(len(name) + len(value) for name, value in headers)
+    if size > limit("request_headers"):
+        raise HeadersTooLarge(
+            f"The headers have {size} bytes.",
+            remedy="Send fewer or shorter ones.",
+            limit_bytes=limit("request_headers"),
+        )
 
 
 def check_size(size: int, name: str) -> None:

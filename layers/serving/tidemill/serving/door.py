@@ -130,6 +130,7 @@ class Door:
     def _answer(self, event: Event, note: Note, seen: Seen) -> str:
         """Who asks, what for, with which rows; then the prediction."""
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        bodies.check_headers(headers.items())
         note["key"] = (bearer(event) or self.pointers.caller(_secret(headers))).get("id")
         model, verb = _route(event)
         note.update(route=verb, model=model)

@@ -22,6 +22,7 @@ from tidemill.core.errors import BadRequest, TidemillError, TooLarge, Unsupporte
 from tidemill.core.limits import limit
 from tidemill.serving.app import access, problems
 from tidemill.serving.app.world import Registry
+from tidemill.serving.bodies import check_headers
 from tidemill.serving.payloads import WAY_ROUND
 
 BODY_LIMIT_BYTES = 256 * 1024  # a specification is the largest thing the control plane reads
@@ -62,6 +63,7 @@ class Entrance:
         _log_request(scope, answer, time.perf_counter() - started)
 
     async def _pass(self, scope: Scope, receive: Receive, answer: Answer) -> None:
+        check_headers(scope["headers"])
         scope["tidemill.key"] = await run_in_threadpool(access.identify, scope, self.registry)
         body = await _read(scope, receive)
         _check_type(scope, body)
