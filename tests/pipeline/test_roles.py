@@ -109,7 +109,8 @@ def test_runs_go_to_the_queues_of_their_kind(stack: Any, registry: Registry, set
         here = Settings.from_environment()
         mine, _, _ = own(here)
         for upload in (alone, several, again):
-            assert submit(model, upload.run, mine, Bus(here.bus), here)["state"] == "SUBMITTED"
+            state = submit(model, upload.run, mine, Bus(here.bus), here)["state"]
+            assert state in ("SUBMITTED", "RUNNING"), "the job may have begun by now"
 
 
 def test_a_run_that_waits_behind_others_says_so(
