@@ -119,6 +119,17 @@ def test_no_check_of_the_given_manifest_is_left_unasserted() -> None:
     assert told - set(CHECKS) == set()
 
 
+def test_the_generator_makes_every_kind_of_the_given_corpus(made: Path) -> None:
+    if not GIVEN:
+        pytest.skip("TIDEMILL_BADINPUTS names no folder")
+
+    def told(folder: Path) -> set[tuple[str, ...]]:
+        entries = json.loads((folder / "manifest.json").read_text())
+        return {(entry["name"], entry["expected"], entry["reason"]) for entry in entries}
+
+    assert told(Path(GIVEN)) - told(made) == set()
+
+
 @pytest.mark.parametrize("source", ["made", *([GIVEN] if GIVEN else [])], ids=["made", "given"][: 1 + bool(GIVEN)])
 def test_every_event_ends_as_expected(source: str, made: Path, entrance: Entrance, fire: Any, tmp_path: Path) -> None:
     folder, wrong = made if source == "made" else Path(source), []

@@ -98,6 +98,15 @@ def test_all_are_solved_once_and_the_better_ones_in_every_fold(straight: tuple[F
     assert all(trial["loss"] >= worst * 0.9 for trial in trials if trial["state"] == STOPPED)
 
 
+def test_what_answers_is_solved_on_all_rows(case: Problem, straight: tuple[Found, int]) -> None:
+    part = next(part for part in straight[0].parts if part.id.startswith("linear"))
+    trial = next(trial for trial in straight[0].record["trials"] if trial["id"] == part.id)
+    settings = {**trial["settings"], "slots": case.config.features[0]}
+    target_nk = np.eye(case.config.outputs)[case.y_n]
+    expected = ngrams.solve(case.x_nf, target_nk, np.ones(len(case.y_n)), settings, True)
+    assert np.allclose(part.weights["table"], expected["table"][None], atol=1e-4)
+
+
 @pytest.mark.parametrize("turn", range(4))
 def test_interrupted_anywhere_and_resumed_it_ends_the_same(
     case: Problem, straight: tuple[Found, int], tmp_path: Path, turn: int
@@ -132,7 +141,7 @@ def test_what_was_solved_before_the_machine_went_away_is_not_solved_again(
         case.found(keeper=keeper(tmp_path, every_s=0.0), stop=StopAt(5, Lost))
     assert len(calls) == 5
     check_equal(case.found(keeper=keeper(tmp_path)), straight[0])
-    assert len(calls) == 4 + 2 * 2
+    assert len(calls) == 4 + 2 * 2 + 2
 
 
 def test_progress_of_what_is_solved_is_told_and_never_goes_back(case: Problem) -> None:
@@ -140,6 +149,6 @@ def test_progress_of_what_is_solved_is_told_and_never_goes_back(case: Problem) -
     case.changed(families=("linear",)).found(report=told.append)
     training = [report for report in told if report.stage == "training"]
     assert [report.step for report in training] == sorted(report.step for report in training)
-    assert len(training) == 4 + 2 * 2
+    assert len(training) == 4 + 2 * 2 + 2
     assert all(report.message.startswith("linear: linear-") for report in training)
     assert all("validation log loss" in report.message for report in training)
