@@ -116,7 +116,7 @@ class Search:
         solve: Any = getattr(family(name, self.config.modality), "solve")  # noqa: B009 - only some families have it
         groups, keep = self._groups(name), self._kept(name)
         self._compute(name)
-        total = len(trials) + keep * (len(groups) - 1)
+        total = len(trials) + keep * len(groups)
 
         def before(trial: Trial) -> None:
             if nodes.any_of(self.stop()):
@@ -279,7 +279,9 @@ class Search:
         for (trial, place), share in zip(made, shares, strict=True):
             trial.state, trial.share = (BLENDED if share else KEPT_ON), float(f"{share:.6g}")
             if share:
-                weights = jax.tree.map(lambda leaf, place=place: leaf[:, place], self.lines[trial.family].state.best)
+                who = slice(-1, None) if self._is_solved(trial.family) else slice(None)  # see `solved`: of all rows
+                best = self.lines[trial.family].state.best
+                weights = jax.tree.map(lambda leaf, who=who, place=place: leaf[who, place], best)
                 parts.append(Part(trial.id, self._kind(trial.family), weights, share))
         answer_nk = np.tensordot(np.array(shares), np.stack(answers), 1)
         together = blend.loss_of(self.config.task, y_n, answer_nk, *held)
