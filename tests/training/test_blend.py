@@ -70,6 +70,24 @@ def test_equal_candidates_are_one(task: str, noise: float, seed: int) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_on_few_rows_a_plain_model_stays_unless_it_is_beaten_beyond_chance(task: str) -> None:
+    few, many = blend.DOUBTED_ROWS - 1, 2 * blend.DOUBTED_ROWS
+    stayed = []
+    for seed in range(20):
+        for rows in (few, many):
+            y_n, (plain, *_) = candidates(task, [1.0], seed, rows)
+            other = plain + 0.01 * np.random.default_rng(seed).normal(size=plain.shape)
+            answers = [plain, np.abs(other) / np.abs(other).sum(1, keepdims=True) if task != "regression" else other]
+            if rows == few:
+                stayed.append(blend.shares_of(task, y_n, answers, plain=1) == [1.0, 0.0])
+            else:
+                assert blend.shares_of(task, y_n, answers, plain=1) == blend.shares_of(task, y_n, answers)
+        y_n, answers = candidates(task, [3.0, 0.1], seed, few)
+        assert blend.shares_of(task, y_n, answers, plain=1)[1] > 0.5, "clearly better"
+    assert sum(stayed) >= 12, stayed
+
+
+@pytest.mark.parametrize("task", TASKS)
 @settings(deadline=None)
 @given(noises=NOISES, seed=SEEDS, rows=st.integers(1, blend.FEW_ROWS - 1))
 def test_few_rows_choose_the_best_alone(task: str, noises: list[float], seed: int, rows: int) -> None:

@@ -2,6 +2,8 @@
 
 Caruana et al., "Ensemble Selection from Libraries of Models" (ICML 2004): starting from nothing, the member whose
 addition (with replacement) makes the average best is added, again and again; the best average on the way is taken.
+Where held-out rows are few, the plain model keeps its place unless another is better by more than one standard error of
+the rows' differences (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3).
 
 Axes: p configurations, n held-out rows, k outputs.
 """
@@ -22,29 +24,51 @@ Array = NDArray[Any]
 TURNS = 24
 LEAST_GAIN = 1e-3  # of the loss: a larger blend must earn its place
 FEW_ROWS = 100  # below, held-out rows cannot tell blends apart
+DOUBTED_ROWS = 200  # below, what beats the plain model must do so by more than a standard error
 
 
 def loss_of(task: str, y_n: Array, answer_nk: Array, loss: str = "auto", weight_n: Array | None = None) -> float:
     """What is watched (see losses.watched) on rows weighed as in training; infinite for answers that are no numbers."""
     if not np.isfinite(answer_nk).all():
         return float("inf")
-    measure = watched(task, loss)
-    loss_n = np.abs(answer_nk[:, 0] - y_n) if measure == "MAE" else row_losses(task, y_n, answer_nk)
-    mean = float(np.average(loss_n, weights=weight_n))
-    return mean**0.5 if measure == "RMSE" else mean
+    mean = float(np.average(_losses(task, y_n, answer_nk, loss), weights=weight_n))
+    return mean**0.5 if watched(task, loss) == "RMSE" else mean
+
+
+def _losses(task: str, y_n: Array, answer_nk: Array, loss: str) -> Array:
+    if watched(task, loss) == "MAE":
+        missed: Array = np.abs(answer_nk[:, 0] - y_n)
+        return missed
+    return row_losses(task, y_n, answer_nk)
 
 
 def shares_of(
-    task: str, y_n: Array, answers_p: Sequence[Array], loss: str = "auto", weight_n: Array | None = None
+    task: str, y_n: Array, answers_p: Sequence[Array], loss: str = "auto", weight_n: Array | None = None, plain: int = 0
 ) -> list[float]:
-    """The share of each configuration; they sum to one. Raises ValueError where no configuration gives numbers."""
+    """The share of each configuration; they sum to one. Raises ValueError where no configuration gives numbers.
+
+    The first `plain` configurations are of the plain family, if there is one.
+    """
+    share_p = _shares(task, y_n, answers_p, loss, weight_n)
+    alone = [loss_of(task, y_n, answer_nk, loss, weight_n) for answer_nk in answers_p[:plain]]
+    if len(y_n) < DOUBTED_ROWS and np.isfinite(alone).any() and share_p[:plain].sum() != 1:
+        first = int(np.argmin(alone))
+        blend_nk = sum(share * answer_nk for share, answer_nk in zip(share_p, answers_p, strict=True) if share)
+        gain_n = _losses(task, y_n, answers_p[first], loss) - _losses(task, y_n, np.asarray(blend_nk), loss)
+        gain_n = gain_n * (1 if weight_n is None else weight_n)
+        if gain_n.sum() <= gain_n.std() * len(gain_n) ** 0.5:
+            share_p = np.eye(len(answers_p))[first]
+    return [float(share) for share in share_p]
+
+
+def _shares(task: str, y_n: Array, answers_p: Sequence[Array], loss: str, weight_n: Array | None) -> Array:
     alone = [loss_of(task, y_n, answer_nk, loss, weight_n) for answer_nk in answers_p]
     best = int(np.argmin(alone))
     if not np.isfinite(alone[best]):
         raise ValueError("no configuration answers with numbers")
-    only = np.eye(len(alone))[best]
+    only: Array = np.eye(len(alone))[best]
     if len(y_n) < FEW_ROWS:
-        return [float(share) for share in only]
+        return only
     usable = [p for p, loss in enumerate(alone) if np.isfinite(loss)]
     count_p, kept_p, kept_loss = only.copy(), only.copy(), alone[best]
     total_nk = np.asarray(answers_p[best], np.float64).copy()
@@ -55,6 +79,4 @@ def shares_of(
         total_nk += answers_p[chosen]
         if min(losses) < kept_loss * (1 - LEAST_GAIN / TURNS):
             kept_p, kept_loss = count_p.copy(), min(losses)
-    if kept_loss > alone[best] * (1 - LEAST_GAIN):
-        kept_p = only
-    return [float(share) for share in kept_p / kept_p.sum()]
+    return only if kept_loss > alone[best] * (1 - LEAST_GAIN) else kept_p / kept_p.sum()

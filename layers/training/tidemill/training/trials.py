@@ -88,6 +88,11 @@ def winner(made: list[Trial], alone: list[float], together: float, tried: int, r
     chosen = [trial for trial in made if trial.share]
     best = made[int(np.argmin(alone))]
     where = f"on {rows:,} rows they had not trained on"
+    if len(chosen) == 1 and chosen[0] is not best:
+        return (
+            f"{chosen[0].id} alone, with a loss of {together:.4g} {where}: {best.id} has the lowest of {tried} "
+            f"configurations ({min(alone):.4g}), but on so few rows that is within chance, and the plain model stays."
+        )
     if len(chosen) == 1:
         return f"{best.id} alone: of {tried} configurations it has the lowest loss ({min(alone):.4g}) {where}."
     names = ", ".join(f"{trial.id} ({trial.share:.0%})" for trial in sorted(chosen, key=lambda trial: -trial.share))
