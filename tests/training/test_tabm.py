@@ -145,3 +145,18 @@ def test_a_target_that_does_not_change_gets_no_cut(classes: int) -> None:
     y_n = np.zeros(1000, int) if classes > 1 else np.full(1000, 7.0)
     assert len(bins.target_cuts(x_n, y_n, classes, 8)) == 0
     assert np.array_equal(bins.edges(x_n, y_n, classes, 8), bins.quantiles(x_n, 8))
+
+
+def test_a_class_of_few_rows_known_by_a_threshold_far_out_gets_its_cut() -> None:
+    """Beside a common class with many steps of its own, which would use up all cuts by rows alone."""
+    rng = np.random.default_rng(0)
+    x_n = rng.uniform(0, 1, 8000).astype(np.float32)
+    y_n = (np.floor(x_n * 12) % 2).astype(int)
+    y_n[x_n > 0.9973] = 2
+    assert np.sum(y_n == 2) < 30
+    assert np.abs(bins.target_cuts(x_n, y_n, 3, 4) - 0.9973).min() < 0.001
+
+
+def test_classes_of_fewer_rows_than_a_leaf_weigh_nothing() -> None:
+    x_n = np.arange(60, dtype=np.float32)
+    assert len(bins.target_cuts(x_n, np.arange(60) // (bins.LEAF_ROWS - 1), 9, 8)) == 0
