@@ -37,6 +37,7 @@ DONE, BAD_DATA, BUG, INTERRUPTED = 0, 64, 70, 75
 IDLE, TRAIN = 0, 1  # what the first node of several tells the others
 HEARTBEAT_S = 10.0  # well inside the lease
 REPORT_EVERY_S = 0.5  # progress is for people; more often than this costs writes and tells nobody anything
+LOG_EVERY_S = 30.0  # the log is read afterwards, or by somebody who wonders whether it still moves
 RUN_APPEARS_S = 60.0  # a stack that was killed needs this long to remember its runs
 
 log = logging.getLogger("tidemill.job")
@@ -55,7 +56,7 @@ class Heart(threading.Thread):
         self.progress: dict[str, Any] = {"stage": "starting", "step": 0, "steps": 0, "message": ""}
         self.stages: dict[str, float] = {}
         self.lost = False
-        self._stage_since, self._told = time.monotonic(), 0.0
+        self._stage_since, self._told, self._logged = time.monotonic(), 0.0, 0.0
         self._halt, self._lock = threading.Event(), threading.Lock()
 
     def report(self, progress: Progress) -> None:
@@ -63,6 +64,8 @@ class Heart(threading.Thread):
         new_stage = progress.stage != self.progress["stage"]
         if new_stage:
             self._close_stage()
+        if new_stage or time.monotonic() - self._logged > LOG_EVERY_S:
+            self._logged = time.monotonic()
             log.info("%s %s", progress.stage, progress.message)
         told = {"stage": progress.stage, "step": progress.step, "steps": progress.steps}
         self.progress = {**told, "message": progress.message}
