@@ -1,13 +1,15 @@
 """Where the time of a training step goes: CPU milliseconds of its parts, for the networks of bench_training.
 
-    python tests/benchmarks/profile_training.py [--networks mlp,cnn] [--repeats 15] [--record]
+    python tests/benchmarks/profile_training.py [--networks mlp,cnn] [--repeats 15] [--without] [--record]
 
-The parts are compiled alone, so that they need not add up to the step, in which XLA merges them.
+The parts are compiled alone, so that they need not add up to the step, in which XLA merges them. With --without the
+step is compiled as it is trained, but for one part at a time.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -81,13 +83,88 @@ def parts(name: str) -> tuple[dict[str, Callable[[], Any]], Callable[[], float]]
     return calls, epoch
 
 
+def without(name: str, repeats: int) -> dict[str, tuple[float, int]]:
+    """A step as it is trained, whole and with parts taken out: CPU microseconds, and kernels called one by one."""
+    import jax
+    from throughput import ours
+
+    from tidemill.training import loop, optimizers
+    from tidemill.training.families import keep
+
+    whole = loop._step
+
+    def unaveraged(*told: Any) -> Any:
+        return (*whole(*told)[:2], told[-1])
+
+    def descent(_: Any, weights: Any, pull: Any, moments: Any, knobs: Any, rate: Any, decayed: Any = None) -> Any:
+        del knobs, decayed
+        return jax.tree.map(lambda weight, slope: weight - rate * slope, weights, pull), moments
+
+    parts: dict[str, tuple[Any, str, Any]] = {
+        "dropout": (loop, "dropper", lambda *_: keep),
+        "clipping": (optimizers, "clipped", lambda pull, _: pull),
+        "averaging": (loop, "_step", unaveraged),
+        "AdamW and clipping": (optimizers.Optimizer, "step", descent),
+    }
+    found = {}
+    for left, names in {"nothing": [], **{part: [part] for part in parts}, "all of these": list(parts)}.items():
+        kept = {part: getattr(*parts[part][:2]) for part in names}
+        try:
+            for part in names:
+                setattr(*parts[part])
+            jax.clear_caches()
+            training = ours.Training(name)
+            count, cut, spent = kernels(training), training.ground.cut, []
+            for turn in range(repeats + 2):
+                began = time.process_time()
+                training.epochs(2)
+                if turn > 1:
+                    spent.append(1e6 * (time.process_time() - began) / (2 * cut.steps * cut.chunks))
+            found[left] = (statistics.median(spent), count)
+        finally:
+            for part, was in kept.items():
+                setattr(*parts[part][:2], was)
+    return found
+
+
+def kernels(training: Any) -> int:
+    """How many kernels a step of the compiled epoch calls, one after another; trains an epoch to see the program."""
+    from tidemill.training import loop
+
+    compiled, seen = loop.run_chunk, []
+
+    def watched(*told: Any) -> Any:
+        seen.append(compiled.lower(*told).compile().as_text())
+        return compiled(*told)
+
+    loop.run_chunk = watched
+    try:
+        training.epochs(1)
+    finally:
+        loop.run_chunk = compiled
+    name = re.search(r"while\(.*?body=(%[\w.-]+)", seen[0])
+    body = re.search(rf"^{re.escape(name.group(1))} .*?^}}", seen[0], re.MULTILINE | re.DOTALL) if name else None
+    return (
+        len(re.findall(r" (?:fusion|dot|copy|scatter|gather|reduce|custom-call|call)\(", body.group(0))) if body else 0
+    )
+
+
 def main() -> None:
     """Measure, print, and keep where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default="mlp,cnn,lstm,transformer")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--record", action="store_true", help="append the table to RESULTS.md")
+    parser.add_argument("--without", action="store_true", help="the step but for one part at a time")
     wanted, core = parser.parse_args(), pinned()
+    if wanted.without:
+        by_left_out(wanted, core)
+    else:
+        by_parts(wanted, core)
+
+
+def by_parts(wanted: argparse.Namespace, core: int | None) -> None:
+    """The table of the parts."""
     lines, header = [], ["network"]
     for name in wanted.networks.split(","):
         calls, epoch = parts(name)
@@ -100,6 +177,21 @@ def main() -> None:
         f"Medians of {wanted.repeats}, one thread on core {core}; each part compiled alone, the step as it is trained."
     )
     record("A training step by its parts: CPU milliseconds", header, lines, notes=notes, keep=wanted.record)
+
+
+def by_left_out(wanted: argparse.Namespace, core: int | None) -> None:
+    """The table of what a step costs without a part."""
+    lines, header = [], ["network"]
+    for name in wanted.networks.split(","):
+        found = without(name, wanted.repeats)
+        header = ["network", *found]
+        lines.append([name, *(f"{spent:,.1f} ({count})" for spent, count in found.values())])
+    notes = (
+        f"Medians of {wanted.repeats} turns of two epochs, one after another, one thread on core {core}; the look after"
+        " an epoch is in them. In brackets: kernels a step calls one by one."
+    )
+    title = "A training step without a part of it: CPU microseconds"
+    record(title, header, lines, notes=notes, keep=wanted.record)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,3 +39,12 @@ def test_masks_of_neighbouring_keys_units_and_rows_are_independent() -> None:
 def test_folding_is_injective_on_small_numbers() -> None:
     keys = np.asarray(fold(jnp.uint32(1), jnp.arange(100_000)))
     assert len(np.unique(keys)) == 100_000
+
+
+def test_members_of_a_population_drop_what_they_drop_alone() -> None:
+    """A lone member's masks come out of a condition, which a population's do not have."""
+    x, rates = np.ones((64, 33), np.float32), np.array([0.0, 0.2, 0.5], np.float32)
+    together = jax.vmap(lambda rate: dropper(np.uint32(5), rate)(x))(rates)
+    for at, rate in enumerate(rates):
+        np.testing.assert_array_equal(together[at], dropper(np.uint32(5), rate)(x))
+    np.testing.assert_array_equal(together[0], x)

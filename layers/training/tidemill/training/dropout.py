@@ -34,9 +34,16 @@ def dropper(key: jax.Array, rate: jax.Array | np.float32 | float) -> Drop:
     layer = iter(range(1 << 16))
 
     def drop(x: jax.Array) -> jax.Array:
-        count = jax.lax.iota(jnp.uint32, -(-x.size // 4))
-        words = mix(count * GOLDEN + fold(key, next(layer)))
-        draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: x.size].reshape(x.shape)
-        return jnp.where(draws >= level, x * (256 / (256 - level)), 0.0)
+        at = fold(key, next(layer))
+
+        def drawn() -> jax.Array:
+            count = jax.lax.iota(jnp.uint32, -(-x.size // 4))
+            words = mix(count * GOLDEN + at)
+            draws = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: x.size].reshape(x.shape)
+            return draws >= level
+
+        # what a condition gives is kept: without it, XLA draws the same numbers again wherever they are looked at
+        kept = jax.lax.cond(level > 0, drawn, lambda: jnp.ones(x.shape, bool))
+        return jnp.where(kept, x * (256 / (256 - level)), 0.0)
 
     return drop
