@@ -60,7 +60,7 @@ def nb_svm(rows: Rows, seed: int) -> Array:
         model = LinearSVC(C=1.0, random_state=seed).fit(fitted_nv.multiply(ratio_v).tocsr(), of_k)
         weight_v = model.coef_[0]
         mean = np.abs(weight_v).mean()
-        weight_v = (1 - BETWEEN) * mean * np.sign(weight_v) + BETWEEN * weight_v
+        weight_v = (1 - BETWEEN) * mean + BETWEEN * weight_v  # of ratios: all of them are for the class
         found[:, k] = test_nv.multiply(ratio_v).tocsr() @ weight_v + model.intercept_[0]
     return found
 
