@@ -144,9 +144,8 @@ def kernels(training: Any) -> int:
         loop.run_chunk = compiled
     name = re.search(r"while\(.*?body=(%[\w.-]+)", seen[0])
     body = re.search(rf"^{re.escape(name.group(1))} .*?^}}", seen[0], re.MULTILINE | re.DOTALL) if name else None
-    return (
-        len(re.findall(r" (?:fusion|dot|copy|scatter|gather|reduce|custom-call|call)\(", body.group(0))) if body else 0
-    )
+    calls = r" (?:fusion|dot|copy|scatter|gather|reduce|custom-call|call)\("
+    return len(re.findall(calls, body.group(0))) if body else 0
 
 
 def main() -> None:
@@ -188,7 +187,7 @@ def by_left_out(wanted: argparse.Namespace, core: int | None) -> None:
         lines.append([name, *(f"{spent:,.1f} ({count})" for spent, count in found.values())])
     notes = (
         f"Medians of {wanted.repeats} turns of two epochs, one after another, one thread on core {core}; the look after"
-        " an epoch is in them. In brackets: kernels a step calls one by one."
+        " an epoch is in them. In brackets: kernels a step calls one by one; a loop within it counts as one or none."
     )
     title = "A training step without a part of it: CPU microseconds"
     record(title, header, lines, notes=notes, keep=wanted.record)
