@@ -1,19 +1,29 @@
-"""A comparison that was stopped goes on where it stood, and large sets are sampled the same way every time."""
+"""A comparison that was stopped goes on where it stood, and of large sets all models learn from the same few rows."""
 
 from __future__ import annotations
 
-import csv
+import importlib
 import os
 import signal
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tests.benchmarks.tables import cells
 from tests.benchmarks.tables.cells import CODE, TOLD_ONLY, Cell, Results, code_of
-from tests.benchmarks.tables.sets import LARGEST, TARGETS, sample, source_of, target_of
+from tests.benchmarks.tables.sets import TARGETS, source_of, target_of
+
+from tidemill.core.prepare import load_split
 
 FACTS = {"set": "titanic", "seed": 0, "model": "linear", "rows": "r1"}
+
+
+@pytest.fixture
+def dividing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """How sets are divided, as the benchmark's processes see it: with its own folder on the path."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return importlib.import_module("tables.dividing")
 
 
 @pytest.fixture
@@ -93,16 +103,31 @@ def test_every_cell_starts_with_a_cold_compiler_and_one_thread(monkeypatch: pyte
     assert str(cells.HERE) in given["PYTHONPATH"].split(os.pathsep)
 
 
-def test_large_sets_are_sampled_the_same_way_and_small_ones_taken_whole(tmp_path: Path) -> None:
-    small, large = tmp_path / "small.csv", tmp_path / "large.csv"
-    small.write_text("x,y\n1,2\n")
-    large.write_text("x,y\n" + "".join(f"{n},{n}\n" for n in range(LARGEST + 500)))
-    assert sample(small, tmp_path / "out.csv") == small
-    first, second = (sample(large, tmp_path / f"out{n}" / "s.csv").read_text() for n in (1, 2))
-    assert first == second
-    header, *rows = csv.reader(first.splitlines())
-    assert header == ["x", "y"]
-    assert len({tuple(row) for row in rows}) == LARGEST
+def test_a_large_set_is_learned_from_in_part_and_tested_on_half_of_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dividing: ModuleType
+) -> None:
+    folder = tmp_path / "numbers"
+    folder.mkdir()
+    (folder / "meta.json").write_text('{"target": "y"}')
+    (folder / "data.csv").write_text("x,y\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(900)))
+    monkeypatch.setattr(importlib.import_module("tables.sets"), "LARGEST", 899)
+    monkeypatch.setattr(dividing, "LEARNED", {"train": 100, "validation": 20})
+
+    def rows(seed: int, turn: int) -> dict[str, set[float]]:
+        out = tmp_path / f"{seed}-{turn}"
+        dividing.divide(folder, seed, out)
+        return {part: set(load_split(out, part)[0]["x"].tolist()) for part in ("train", "validation", "test")}
+
+    first, again, other = rows(0, 0), rows(0, 1), rows(1, 0)
+    assert first == again
+    assert [len(first["train"]), len(first["validation"])] == [100, 20]
+    assert 400 < len(first["test"]) < 500
+    assert not first["train"] & first["test"]
+    assert len(first["train"] & other["train"]) < 50
+    monkeypatch.setattr(importlib.import_module("tables.sets"), "LARGEST", 900)
+    whole = rows(0, 2)
+    assert sum(map(len, whole.values())) == 900
+    assert len(whole["test"]) < 200
 
 
 def test_the_target_is_what_the_set_says_else_what_the_table_says(tmp_path: Path) -> None:

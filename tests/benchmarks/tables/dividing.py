@@ -8,23 +8,41 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from tables.sets import sample, source_of, target_of
+import numpy as np
+import pyarrow.parquet as pq
+from tables.sets import LEARNED, is_large, source_of, spec_of
 
+from tidemill.core import manifest
 from tidemill.core.prepare import load_split, prepare, read_schema
+from tidemill.core.prepare.hashing import mix
+from tidemill.core.prepare.shards import HASH
 from tidemill.core.spec import Spec
 
 
 def divide(folder: Path, seed: int, out: Path) -> str:
-    """Write the dataset folder and, beside its files, the digest of its rows."""
-    name = folder.name
-    with tempfile.TemporaryDirectory() as work:
-        path = sample(source_of(folder), Path(work) / f"{name}.csv")
-        spec = Spec.from_json({"data": {"target": target_of(folder)}, "split": {"seed": seed}})
-        prepare(path, path.name, spec, out, model=name.replace("_", "-"))
+    """Write the dataset folder; the digest of its rows."""
+    path = source_of(folder)
+    prepare(path, path.name, Spec.from_json(spec_of(folder, seed)), out, model=folder.name.replace("_", "-"))
+    if is_large(folder):
+        cut(out, LEARNED, seed)
     return digest(out)
+
+
+def cut(dataset: Path, kept: Mapping[str, int], seed: int | None = None) -> None:
+    """Keep so many rows of these splits: those with the smallest hashes, or with a seed hashes that it has mixed."""
+    for split, count in kept.items():
+        first, *others = sorted(dataset.glob(f"{split}-*.parquet"))
+        table = pq.read_table([first, *others], partitioning=None)
+        hashes = table[HASH].to_numpy()
+        order = hashes if seed is None else mix(hashes ^ mix(np.array([seed], np.uint64)))
+        pq.write_table(table.take(order.argsort(kind="stable")[:count]), first, compression="zstd")
+        for path in others:
+            path.unlink()
+    told = {key: value for key, value in manifest.read(dataset).items() if key not in ("format", "kind", "files")}
+    manifest.write(dataset, "dataset", **told)
 
 
 def digest(dataset: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from results import record
-from tables.sets import LARGEST, TARGETS
+from tables.sets import LARGEST, LEARNED, TARGETS, TESTED
 from tables.summary import (
     ENSEMBLES,
     LINEAR,
@@ -29,8 +29,9 @@ from tables.summary import (
 
 SPENT = ("cpu_s", "fit_cpu_s", "wall_s", "memory_mib")
 ABOUT = (
-    f"Sets of more than {LARGEST:,} rows are sampled to {LARGEST:,}, once. A seed is another split and another training"
-    " seed. Same rows for all, default settings, one thread where a library can be told so (CPU seconds count all)."
+    f"Of sets of more than {LARGEST:,} rows, {sum(LEARNED.values()):,} are learned from, drawn anew by every seed, and"
+    f" {TESTED:.0%} of all are tested on. A seed is another split and another training seed. Same rows for all, default"
+    " settings, one thread where a library can be told so (CPU seconds count all)."
 )
 HOW = (
     "Ratios are of mean errors; the best single model of a set may be the model itself, the best other may not."
