@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from tidemill.core import features
 from tidemill.core.errors import BadBundle, BadTable, SchemaMismatch
 from tidemill.core.features import text_bags, text_fitting, text_grams, text_lookup
-from tidemill.core.features.text_cleaning import clean_with_places, plain
-from tidemill.core.features.text_grams import LETTERS, WORDS, grams
+from tidemill.core.features.text_cleaning import clean, clean_with_places, plain
+from tidemill.core.features.text_grams import CHARACTERS, KINDS, LETTERS, PHRASES, WORDS, grams
 from tidemill.core.features.texts import UNKNOWN, TextProgram
 from tidemill.core.limits import limit
 from tidemill.core.prepare.hashing import mix
@@ -138,14 +140,46 @@ def test_weights_are_those_of_scikit_learn_for_words_and_for_letters() -> None:
             np.testing.assert_allclose(np.sort(mine), np.sort(peer[row].data), rtol=1e-6)
 
 
+def test_weights_are_those_of_scikit_learn_for_chinese_characters_and_phrases() -> None:
+    texts = ["服务很好，房间干净！", "房间很好，5星服务", "5星！房间 服务很好", "干净，很好！"]
+    program = fitted(texts)
+    ragged = program.ragged(column(texts))
+    kind_v = program.hash_v & np.uint64(3)
+    for kind, pattern, longest in ((CHARACTERS, r"[\u4e00-\u9fff]+", 3), (PHRASES, r"\S+", 5)):
+
+        def parts(text: str, pattern: str = pattern, longest: int = longest) -> list[str]:
+            runs = re.findall(pattern, clean(text))
+            found = [run[at:end] for run in runs for at, end in _stretches(len(run), longest)]
+            return [part for part in found if (len(part) > 1 or longest == 3) and re.search(r"[\u4e00-\u9fff]", part)]
+
+        peer = TfidfVectorizer(sublinear_tf=True, min_df=2, analyzer=parts).fit_transform(texts)
+        for row in range(len(texts)):
+            part = slice(ragged.bag_ends[row], ragged.bag_ends[row + 1])
+            mine = ragged.weight[part][kind_v[ragged.bag[part] - 1] == kind]
+            share = np.linalg.norm(mine)  # the others have what is written in letters and signs
+            np.testing.assert_allclose(np.sort(mine) / share, np.sort(peer[row].data), rtol=1e-6)
+
+
+def _stretches(length: int, longest: int) -> list[tuple[int, int]]:
+    return [(at, end) for at in range(length) for end in range(at + 1, min(length, at + longest) + 1)]
+
+
 def test_chinese_characters_and_words_weigh_by_their_share() -> None:
     program = fitted(["很好 ok", "很好的酒店 ok", "ok fine", "酒店很好"])
-    squares = dict.fromkeys(range(3), 0.0)
+    squares = dict.fromkeys(range(KINDS), 0.0)
     for slot, weight in bag_of(program, "很好的酒店 ok").items():
         squares[int(program.hash_v[slot - 1] & np.uint64(3))] += weight**2
-    assert squares[2] > squares[WORDS] == pytest.approx(squares[LETTERS])
+    assert squares[CHARACTERS] == pytest.approx(squares[PHRASES])
+    assert squares[PHRASES] > squares[WORDS] == pytest.approx(squares[LETTERS])
     pure = bag_of(program, "酒店很好")
     assert sum(weight**2 for weight in pure.values()) == pytest.approx(2.0)
+
+
+def test_chinese_characters_weigh_as_much_in_a_vocabulary_from_before_there_were_phrases() -> None:
+    program = fitted(["很好 ok", "很好的酒店 ok", "ok fine", "酒店很好"])
+    before = (program.hash_v & np.uint64(3)) != PHRASES
+    older = replace(program, hash_v=program.hash_v[before], idf_v=program.idf_v[before])
+    assert sum(weight**2 for weight in bag_of(older, "酒店很好").values()) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tidemill.core.features.kinds import Array
-from tidemill.core.features.text_grams import CHARACTERS, KINDS, Grams
+from tidemill.core.features.text_grams import CHARACTERS, KINDS, PHRASES, Grams
 from tidemill.core.features.text_pieces import MOST_PIECES
 
 MOST_GRAMS, MOST_TOKENS = 2_048, 256  # of a text: the strongest n-grams, the first tokens
@@ -97,19 +97,22 @@ def bags(text_g: Array, slot_g: Array, idf_v: Array, kind_v: Array, count: int) 
     owner = text * KINDS + kind_v[slot - 1]
     # bincount adds one after the other: a text has the same sum in every batch
     squares = np.bincount(owner, weight * weight, minlength=count * KINDS)
-    share_nk = _share(np.bincount(owner, minlength=count * KINDS).reshape(count, KINDS))
+    phrases = bool((kind_v == PHRASES).any())
+    share_nk = _share(np.bincount(owner, minlength=count * KINDS).reshape(count, KINDS), phrases)
     weight = (weight * share_nk.reshape(-1)[owner] / np.sqrt(squares[owner])).astype(np.float32)
     return _strongest(text, slot.astype(np.int32), weight, count)
 
 
-def _share(count_nk: Array) -> Array:
-    """What each kind of n-gram weighs in each text: words and their parts alike, Chinese characters by their share.
+def _share(count_nk: Array, phrases: bool) -> Array:
+    """What each kind of n-gram weighs in each text: words and their parts alike, Chinese by its share.
 
-    Without it the one "ok" in a Chinese text would weigh twice as much as all that is Chinese.
+    Without it the one "ok" in a Chinese text would weigh twice as much as all that is Chinese. Vocabularies from before
+    there were `phrases` have one kind of Chinese n-grams, which weighs as much as two.
     """
-    share_n = count_nk[:, CHARACTERS] / np.maximum(count_nk.sum(axis=1), 1)
-    share_nk = np.repeat(np.sqrt(1.0 - share_n)[:, None], KINDS, axis=1)
-    share_nk[:, CHARACTERS] = np.sqrt(2.0 * share_n)
+    chinese_k = np.isin(np.arange(KINDS), (CHARACTERS, PHRASES))
+    share_n = count_nk[:, chinese_k].sum(axis=1) / np.maximum(count_nk.sum(axis=1), 1)
+    kinds = 2 if phrases else 1
+    share_nk: Array = np.sqrt(np.where(chinese_k, 2.0 / kinds * share_n[:, None], 1.0 - share_n[:, None]))
     return share_nk
 
 

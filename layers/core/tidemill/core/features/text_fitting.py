@@ -13,7 +13,7 @@ from tidemill.core.errors import BadTable
 from tidemill.core.features.kinds import Array
 from tidemill.core.features.program import Columns
 from tidemill.core.features.text_cleaning import clean
-from tidemill.core.features.text_grams import HASH_BITS, LETTERS, batches, grams
+from tidemill.core.features.text_grams import HASH_BITS, LETTERS, PHRASES, batches, grams
 from tidemill.core.features.texts import TextProgram
 
 if TYPE_CHECKING:  # reading specifications is not needed where programs are only replayed
@@ -88,15 +88,16 @@ def fit(columns: Columns, schema: dict[str, Any], spec: Spec) -> TextProgram:
 def _most(hashes: Array, counts: Array) -> tuple[Array, Array]:
     """The n-grams of most texts: half of the places for parts of words, half for words, what one leaves to the other.
 
-    Parts of words stand in more texts than the words they are in, and would leave no place for pairs of words.
+    Parts of words stand in more texts than the words they are in, and would leave no place for pairs of words; so do
+    parts of Chinese phrases.
     """
     enough = counts >= ENOUGH_TEXTS
     hashes, counts = hashes[enough], counts[enough]
     if len(hashes) <= MOST_KEPT:
         return hashes, counts
-    letters = (hashes & np.uint64(3)) == LETTERS
+    parts = np.isin(hashes & np.uint64(3), (LETTERS, PHRASES))
     order = np.lexsort((hashes, -counts))
-    first, second = order[letters[order]], order[~letters[order]]
+    first, second = order[parts[order]], order[~parts[order]]
     half = MOST_KEPT // 2
     of_first = min(len(first), max(half, MOST_KEPT - len(second)))
     chosen = np.sort(np.concatenate([first[:of_first], second[: MOST_KEPT - of_first]]))

@@ -1,4 +1,4 @@
-"""What stands in a text, as hashes: words and pairs of words, characters within words, Chinese and Japanese characters.
+"""What stands in a text, as hashes: words, pairs of words, characters within words, Chinese and Japanese by themselves.
 
 Axes: c characters, t tokens, g n-grams. Everything is whole arrays over a batch of texts, in linear time.
 
@@ -17,12 +17,12 @@ import numpy as np
 from tidemill.core.features.kinds import Array
 from tidemill.core.features.text_marks import CJK, EMOJI, SPACE, WORD, Marks, lay_out
 
-WORDS, LETTERS, CHARACTERS = range(3)  # kinds of n-gram, the two lowest bits of a hash
-KINDS = 3
+WORDS, LETTERS, CHARACTERS, PHRASES = range(4)  # kinds of n-gram, the two lowest bits of a hash
+KINDS = 4
 HASH_BITS = 52
 BATCH_TEXTS = 1 << (64 - HASH_BITS)
 BATCH_CHARACTERS = 1 << 18  # arrays of 2 MiB, which stay in the processor's cache
-LONGEST_LETTERS, LONGEST_CHARACTERS = 5, 3
+LONGEST_LETTERS, LONGEST_CHARACTERS, LONGEST_PHRASE = 5, 3, 5
 WORD_CHARACTERS = 64  # of a word that count: a longer one is none
 
 _GOLDEN, _FIRST, _SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -31,6 +31,7 @@ _POWERS = np.append(np.cumprod(np.full(WORD_CHARACTERS, _BASE)), np.uint64(0))
 _SALTS = {name: salt for salt, name in enumerate(["word", "pair", "token"], start=1)}
 _SALTS |= {f"letters{length}": 10 + length for length in range(2, LONGEST_LETTERS + 1)}
 _SALTS |= {f"characters{length}": 20 + length for length in range(1, LONGEST_CHARACTERS + 1)}
+_SALTS |= {f"phrase{length}": 30 + length for length in range(2, LONGEST_PHRASE + 1)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def grams(cleaned: Sequence[str]) -> Grams:
     mixed_c = mix(marks.code_c.astype(np.uint64))
     start_t, end_t, value_t = _tokens(marks, mixed_c)
     hash_t = _finished(value_t, "token", WORDS)
-    parts = [*_words(marks, start_t, end_t, value_t), *_letters(marks, mixed_c), *_characters(marks, mixed_c)]
+    parts = [*_words(marks, start_t, end_t, value_t), *_letters(marks, mixed_c)]
+    parts += [*_characters(marks, mixed_c), *_phrases(marks, mixed_c)]
     hash_g, start_g, end_g = (np.concatenate(column) for column in zip(*parts, strict=True))
     text_c = marks.text_c
     return Grams(marks, text_c[start_g], hash_g, start_g, end_g, text_c[start_t], hash_t, start_t, end_t)
@@ -157,3 +159,21 @@ def _characters(marks: Marks, mixed_c: Array) -> Iterator[Found]:
             at = at[follows]
             value = value[follows] * _BASE + mixed_c[at + length - 1]
         yield _finished(value, f"characters{length}", CHARACTERS), at, at + length
+
+
+def _phrases(marks: Marks, mixed_c: Array) -> Iterator[Found]:
+    """2 to 5 characters and signs in a row, with a Chinese or Japanese one among them."""
+    cjk = marks.kind_c == CJK
+    if not cjk.any():
+        return
+    seen = np.append(0, np.cumsum(cjk))
+    inside = np.append(marks.kind_c != SPACE, False)
+    at = np.flatnonzero(inside)
+    value = mixed_c[at]
+    for length in range(2, LONGEST_PHRASE + 1):
+        follows = inside[at + length - 1]
+        at = at[follows]
+        value = value[follows] * _BASE + mixed_c[at + length - 1]
+        with_cjk = seen[at + length] > seen[at]
+        start = at[with_cjk]
+        yield _finished(value[with_cjk], f"phrase{length}", PHRASES), start, start + length

@@ -43,8 +43,8 @@ def _of_texts(program: Facts) -> list[str]:
     return [
         f"The first {number(limit('text'))} characters are read, in Unicode's NFKC form, without case and without "
         "characters that nobody sees; of web addresses the host, of long numbers the length.",
-        "Looked for are words and pairs of words, 2 to 5 characters within words, and 1 to 3 Chinese or Japanese "
-        "characters in a row.",
+        "Looked for are words and pairs of words, 2 to 5 characters within words, 1 to 3 Chinese or Japanese "
+        "characters in a row, and 2 to 5 characters and signs in a row with one of those among them.",
         f"The {slots} that stood in enough of the {number(program['documents'])} training texts are known; each counts "
         "by (1 + ln of how often) × its rarity, every kind scaled to length 1.",
         f"Models that read in order get the first {number(MOST_TOKENS)} words or Chinese and Japanese characters; "
