@@ -133,7 +133,7 @@ def test_weights_are_those_of_scikit_learn_for_words_and_for_letters() -> None:
         (WORDS, {"token_pattern": r"\w+", "ngram_range": (1, 2)}),
         (LETTERS, {"analyzer": "char_wb", "ngram_range": (2, 5)}),
     ):
-        peer = TfidfVectorizer(sublinear_tf=True, min_df=2, **options).fit_transform(texts)
+        peer = TfidfVectorizer(sublinear_tf=True, min_df=1, **options).fit_transform(texts)
         for row in range(len(texts)):
             part = slice(ragged.bag_ends[row], ragged.bag_ends[row + 1])
             mine = ragged.weight[part][kind_v[ragged.bag[part] - 1] == kind]
@@ -152,7 +152,7 @@ def test_weights_are_those_of_scikit_learn_for_chinese_characters_and_phrases() 
             found = [run[at:end] for run in runs for at, end in _stretches(len(run), longest)]
             return [part for part in found if (len(part) > 1 or longest == 3) and re.search(r"[\u4e00-\u9fff]", part)]
 
-        peer = TfidfVectorizer(sublinear_tf=True, min_df=2, analyzer=parts).fit_transform(texts)
+        peer = TfidfVectorizer(sublinear_tf=True, min_df=1, analyzer=parts).fit_transform(texts)
         for row in range(len(texts)):
             part = slice(ragged.bag_ends[row], ragged.bag_ends[row + 1])
             mine = ragged.weight[part][kind_v[ragged.bag[part] - 1] == kind]
@@ -305,6 +305,18 @@ def test_a_full_vocabulary_has_room_for_words_beside_their_parts(monkeypatch: py
     assert len(kinds) == 40
     assert kinds.count(LETTERS) == 20
     assert np.all(program.hash_v[1:] > program.hash_v[:-1])
+
+
+def test_what_stands_in_one_text_alone_takes_only_places_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["the cat sat", "the cat ran", "the dog slept"]
+    whole = fitted(texts)
+    rarest = whole.idf_v.max()
+    single_v = whole.idf_v == rarest
+    assert bag_of(whole, "dog")
+    monkeypatch.setattr(text_fitting, "MOST_KEPT", int((~single_v).sum()) + 3)
+    fuller = fitted(texts)
+    assert (fuller.idf_v == rarest).sum() == 3
+    assert set(whole.hash_v[~single_v].tolist()) < set(fuller.hash_v.tolist())
 
 
 def test_counting_forgets_single_ones_only_when_it_must(monkeypatch: pytest.MonkeyPatch) -> None:

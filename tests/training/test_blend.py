@@ -79,11 +79,11 @@ def test_on_few_rows_a_plain_model_stays_unless_it_is_beaten_beyond_chance(task:
             other = plain + 0.01 * np.random.default_rng(seed).normal(size=plain.shape)
             answers = [plain, np.abs(other) / np.abs(other).sum(1, keepdims=True) if task != "regression" else other]
             if rows == few:
-                stayed.append(blend.shares_of(task, y_n, answers, plain=1) == [1.0, 0.0])
+                stayed.append(blend.shares_of(task, y_n, answers, plain=[0]) == [1.0, 0.0])
             else:
-                assert blend.shares_of(task, y_n, answers, plain=1) == blend.shares_of(task, y_n, answers)
+                assert blend.shares_of(task, y_n, answers, plain=[0]) == blend.shares_of(task, y_n, answers)
         y_n, answers = candidates(task, [3.0, 0.1], seed, few)
-        assert blend.shares_of(task, y_n, answers, plain=1)[1] > 0.5, "clearly better"
+        assert blend.shares_of(task, y_n, answers, plain=[0])[1] > 0.5, "clearly better"
     assert sum(stayed) >= 12, stayed
 
 

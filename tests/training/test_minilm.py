@@ -13,7 +13,7 @@ from tests.training.populations import near
 from tests.training.sentences import LAYERS, WIDTH, Sentences, encoder_arrays, encoder_folder, sentences
 
 from tidemill.core.errors import BadBackbone
-from tidemill.training import attribution, bundle, explain, inputs
+from tidemill.training import attribution, bundle, explain, frozen, inputs, solving
 from tidemill.training.evaluate import Model, Part
 from tidemill.training.export.parity import session
 from tidemill.training.families import minilm, ngrams
@@ -88,19 +88,42 @@ def test_the_layer_on_frozen_vectors_is_what_the_net_answers(net: minilm.MiniLm,
     x_n = text.x_of(text.rows[:9])
     weights = solved(net, text)
     out_nk = net.finish(weights, net.enter(None, net.encode(None, x_n)), lambda x: x)
-    assert np.allclose(out_nk, minilm.frozen(net, x_n) @ weights["kernel"] + weights["bias"], atol=1e-4)
+    assert np.allclose(out_nk, frozen.applied(weights, given(net, x_n)), atol=1e-4)
+    vector_nd = minilm.frozen(net, x_n)
+    grams_nv = solving.table_of(x_n.bag_nm, x_n.weight_nm, text.program.width)
+    assert np.allclose(out_nk, vector_nd @ weights["kernel"] + grams_nv @ weights["table"] + weights["bias"], atol=1e-4)
 
 
-def solved(net: minilm.MiniLm, text: Sentences) -> Any:
-    vector_nd = minilm.frozen(net, text.case.x_nf)
+def given(net: minilm.MiniLm, x_n: Any) -> frozen.Beside:
+    return frozen.Beside(minilm.frozen(net, x_n), x_n.bag_nm, x_n.weight_nm)
+
+
+def solved(net: minilm.MiniLm, text: Sentences, grams: float = 1.0) -> Any:
     target_nk = np.eye(3)[text.case.y_n]
-    return minilm.solve(vector_nd, target_nk, np.ones(len(vector_nd)), {"weight_decay": 0.1}, True)
+    settings = {"weight_decay": 0.1, "grams": grams, "slots": text.program.width}
+    return minilm.solve(given(net, text.case.x_nf), target_nk, np.ones(len(target_nk)), settings, True)
 
 
 def test_random_features_and_a_solved_layer_already_learn(net: minilm.MiniLm, text: Sentences) -> None:
-    weights = solved(net, text)
-    out_nk = minilm.frozen(net, text.case.x_nf) @ weights["kernel"] + weights["bias"]
+    out_nk = frozen.applied(solved(net, text, grams=0.0), given(net, text.case.x_nf))
     assert (out_nk.argmax(1) == text.case.y_n).mean() > 0.6
+
+
+def test_n_grams_that_are_pulled_to_nothing_leave_the_vectors_alone(net: minilm.MiniLm, text: Sentences) -> None:
+    alone, beside = solved(net, text, grams=0.0), solved(net, text, grams=1e9)
+    assert not alone["table"].any()
+    x_n = given(net, text.case.x_nf)
+    assert np.allclose(frozen.applied(alone, x_n), frozen.applied(beside, x_n), atol=0.02)
+
+
+def test_vectors_that_are_pulled_to_nothing_leave_the_n_grams_alone(net: minilm.MiniLm, text: Sentences) -> None:
+    target_nk = np.eye(3)[text.case.y_n]
+    settings = {"weight_decay": 1e9, "grams": 1.0, "slots": text.program.width}
+    beside = minilm.solve(given(net, text.case.x_nf), target_nk, np.ones(len(target_nk)), settings, True)
+    linear = {"weight_decay": 1.0, "ratios": 0.0, "slots": text.program.width}
+    alone = ngrams.solve(text.case.x_nf, target_nk, np.ones(len(target_nk)), linear, True)
+    assert np.allclose(beside["table"], alone["table"], atol=0.01)
+    assert np.abs(alone["table"]).max() > 0.1
 
 
 def model_of(net: minilm.MiniLm, text: Sentences) -> Model:
@@ -145,7 +168,9 @@ def test_pieces_are_explained_but_not_the_start_the_end_and_padding(net: minilm.
     raw = explain.explained_in_blocks(attribution.explainer(model), x_n, target_nk)
     contribution_np, prediction_n, baseline_n = (np.asarray(part) for part in raw)
     before = x_n.bag_nm.shape[1] + x_n.seq_nt.shape[1]
-    assert not contribution_np[:, :before].any()
+    assert contribution_np[0, : x_n.bag_nm.shape[1]].any()
+    assert not contribution_np[:, : x_n.bag_nm.shape[1]][x_n.weight_nm == 0].any()
+    assert not contribution_np[:, x_n.bag_nm.shape[1] : before].any()
     of_pieces = contribution_np[:, before:]
     assert x_n.piece_nt is not None
     within = (x_n.piece_nt > 3) | (x_n.piece_nt == 1)

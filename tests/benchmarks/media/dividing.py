@@ -25,7 +25,7 @@ def divide(folder: Path, seed: int, out: Path) -> str:
         prepare(path, path.name, Spec.from_json(spec_of(name, seed)), out, model=name.replace("_", "-"))
     if rows:
         held = max(1, round(int(rows) * VALIDATION / (1 - VALIDATION)))
-        cut(out, {"train": int(rows) - held, "validation": held})
+        cut(out, {"train": int(rows) - held, "validation": held}, seed)
     return digest(out)
 
 

@@ -1,6 +1,6 @@
 """The sets of texts and pictures: where each lies, what its columns mean, and how a large one is sampled.
 
-"SET@N" is the set with N rows to learn from; the test rows stay the same.
+"SET@N" is the set with N rows to learn from, drawn anew by every seed; the test rows stay those of the whole set.
 """
 
 from __future__ import annotations

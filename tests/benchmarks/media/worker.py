@@ -29,8 +29,11 @@ def tidemill(dataset: Path, model: str, seed: int, settings: dict[str, Any], bac
     """Train as the job does, then answer from the bundle alone."""
     from tidemill.core.prepare import load_split, read_schema
     from tidemill.core.spec import Spec
+    from tidemill.training.families import minilm
     from tidemill.training.fit import fit_bundle
 
+    if model == ALONE:
+        minilm.TOGETHER = ()  # without the n-grams that its layer may read, too
     named = {"backbone": backbone.name} if backbone else {}
     wishes = {**read_schema(dataset)["spec"], "train": {"seed": seed, "family": FAMILIES[model], **named}}
     for name, value in settings.items():

@@ -31,13 +31,12 @@ def divide(folder: Path, seed: int, out: Path) -> str:
     return digest(out)
 
 
-def cut(dataset: Path, kept: Mapping[str, int], seed: int | None = None) -> None:
-    """Keep so many rows of these splits: those with the smallest hashes, or with a seed hashes that it has mixed."""
+def cut(dataset: Path, kept: Mapping[str, int], seed: int) -> None:
+    """Keep so many rows of these splits, others for another seed: those with the smallest hashes mixed with it."""
     for split, count in kept.items():
         first, *others = sorted(dataset.glob(f"{split}-*.parquet"))
         table = pq.read_table([first, *others], partitioning=None)
-        hashes = table[HASH].to_numpy()
-        order = hashes if seed is None else mix(hashes ^ mix(np.array([seed], np.uint64)))
+        order = mix(table[HASH].to_numpy() ^ mix(np.array([seed], np.uint64)))
         pq.write_table(table.take(order.argsort(kind="stable")[:count]), first, compression="zstd")
         for path in others:
             path.unlink()

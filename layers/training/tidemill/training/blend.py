@@ -2,8 +2,9 @@
 
 Caruana et al., "Ensemble Selection from Libraries of Models" (ICML 2004): starting from nothing, the member whose
 addition (with replacement) makes the average best is added, again and again; the best average on the way is taken.
-Where held-out rows are few, the plain model keeps its place unless another is better by more than one standard error of
-the rows' differences (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3).
+Where held-out rows are few, the plain model (or the frozen network that a user gave) keeps its place unless another is
+better by more than one standard error of the rows' differences (Breiman et al., "Classification and Regression Trees",
+1984, section 3.4.3).
 
 Axes: p configurations, n held-out rows, k outputs.
 """
@@ -43,16 +44,21 @@ def _losses(task: str, y_n: Array, answer_nk: Array, loss: str) -> Array:
 
 
 def shares_of(
-    task: str, y_n: Array, answers_p: Sequence[Array], loss: str = "auto", weight_n: Array | None = None, plain: int = 0
+    task: str,
+    y_n: Array,
+    answers_p: Sequence[Array],
+    loss: str = "auto",
+    weight_n: Array | None = None,
+    plain: Sequence[int] = (),
 ) -> list[float]:
     """The share of each configuration; they sum to one. Raises ValueError where no configuration gives numbers.
 
-    The first `plain` configurations are of the plain family, if there is one.
+    `plain` names the configurations that keep their place on few rows.
     """
     share_p = _shares(task, y_n, answers_p, loss, weight_n)
-    alone = [loss_of(task, y_n, answer_nk, loss, weight_n) for answer_nk in answers_p[:plain]]
-    if len(y_n) < DOUBTED_ROWS and np.isfinite(alone).any() and share_p[:plain].sum() != 1:
-        first = int(np.argmin(alone))
+    alone = [loss_of(task, y_n, answers_p[place], loss, weight_n) for place in plain]
+    if len(y_n) < DOUBTED_ROWS and np.isfinite(alone).any() and share_p[list(plain)].sum() != 1:
+        first = plain[int(np.argmin(alone))]
         blend_nk = sum(share * answer_nk for share, answer_nk in zip(share_p, answers_p, strict=True) if share)
         gain_n = _losses(task, y_n, answers_p[first], loss) - _losses(task, y_n, np.asarray(blend_nk), loss)
         gain_n = gain_n * (1 if weight_n is None else weight_n)

@@ -35,7 +35,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The splits, the schema, and the feature program that was fitted on the training rows alone."""
+    """The splits, the schema, and the feature program that was fitted on rows that are learned from."""
 
     folder: Path
     schema: dict[str, Any]
@@ -48,6 +48,8 @@ class Dataset:
 def load(folder: Path, spec: Spec, read: Callable[[Any], Any] = lambda program: program) -> Dataset:
     """Read a dataset folder and fit its features; raises BadTable where a split is empty.
 
+    Features of tables and pictures are fitted on the training split. What is known of texts comes from the validation
+    split, too: a word that stands in few texts is learned from wherever it stands, and no label is read for it.
     `read` adds to the fitted program what a frozen network reads besides.
     """
     schema = read_schema(folder)
@@ -57,7 +59,9 @@ def load(folder: Path, spec: Spec, read: Callable[[Any], Any] = lambda program: 
             raise BadTable(
                 f"The {name} split has no rows.", code="TOO_FEW_ROWS", remedy="Upload more rows, or change [split]."
             )
-    program = read(features.fit(loaded["train"][0], schema, spec))
+    fitted = ("train", "validation") if schema.get("modality") == "text" else ("train",)
+    columns = {name: np.concatenate([loaded[part][0][name] for part in fitted]) for name in loaded["train"][0]}
+    program = read(features.fit(columns, schema, spec))
     splits = {name: _split(program, schema["labels"], *parts) for name, parts in loaded.items()}
     return Dataset(folder, schema, program, **splits)
 

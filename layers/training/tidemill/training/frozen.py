@@ -12,7 +12,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -34,15 +34,29 @@ def frozen_of(net: Any) -> Callable[[Any, Inputs], Array] | None:
     return found if callable(found) else None
 
 
-def applied(weights: Any, feature_bd: Any) -> Any:
-    """What a head says of features [b, k]; weights of all frozen families are a kernel and a bias."""
-    return feature_bd @ weights["kernel"] + weights["bias"]
+class Beside(NamedTuple):
+    """Features of texts, and the n-grams that stand beside them."""
+
+    feature_nd: Any
+    bag_nm: Any
+    weight_nm: Any
+
+
+def applied(weights: Any, given: Any) -> Any:
+    """What a head says of what `read` gave [b, k]: a kernel and a bias on features, of texts a table too."""
+    if not isinstance(given, Beside):
+        return given @ weights["kernel"] + weights["bias"]
+    said_bmk = weights["table"][given.bag_nm] * given.weight_nm[..., None]
+    return applied(weights, given.feature_nd) + said_bmk.sum(-2)
 
 
 def read(net: Any, x_n: Inputs) -> Any:
     """What a family's `solve` reads: features, known ones not computed again; the rows themselves for other nets."""
     frozen = frozen_of(net)
-    return kept_of(net, frozen).of(x_n) if frozen else x_n
+    if not frozen:
+        return x_n
+    feature_nd = kept_of(net, frozen).of(x_n)
+    return Beside(feature_nd, x_n.bag_nm, x_n.weight_nm) if hasattr(x_n, "bag_nm") else feature_nd
 
 
 def fill(net: Any, x_n: Inputs) -> Iterator[int]:

@@ -34,7 +34,7 @@ from tidemill.training.solved import Solver, blank, unsolved
 from tidemill.training.trials import BLENDED, KEPT_ON, Trial, kept_of, knobs_of, trials_of, winner
 
 Array = NDArray[Any]
-PLAIN = "linear"  # the family that others must beat; it comes first where it is tried
+PLAIN = ("backbone", "linear")  # the first that is tried is the one to beat: what the user gave, else the plain one
 COPIES = 4  # small nets from different seeds, where no folds make several of each configuration
 
 
@@ -275,7 +275,8 @@ class Search:
         self.report(Progress("blending", message=f"{len(made)} configurations, {len(y_n):,} rows held out"))
         answers = [self._held_answers(trial.family, place) for trial, place in made]
         alone = [blend.loss_of(self.config.task, y_n, answer_nk, *held) for answer_nk in answers]
-        plain = sum(trial.family == PLAIN for trial, _ in made)
+        first = next((name for name in PLAIN if name in self.config.families), "")
+        plain = [place for place, (trial, _) in enumerate(made) if trial.family == first]
         shares = blend.shares_of(self.config.task, y_n, answers, *held, plain) if self.config.blend else _only(alone)
         parts = []
         for (trial, place), share in zip(made, shares, strict=True):

@@ -64,11 +64,17 @@ def on_standardised(
     x_nv: Array, target_nk: Array, weight_n: Array, strength: float, classes: bool
 ) -> tuple[Array, Array]:
     """What `solved` gives for columns of mean 0 and deviation 1, told for the columns as they are."""
-    mean_v, unit_v = x_nv.mean(0, dtype=np.float64), x_nv.std(0, dtype=np.float64)
-    unit_v = np.where(unit_v > SMALLEST * np.abs(x_nv).max(0, initial=0), unit_v, np.inf)  # a column that says nothing
+    mean_v, unit_v = standard(x_nv)
     w_vk, b_k = solved((x_nv - mean_v) / unit_v, target_nk, weight_n, strength, classes)
     w_vk = w_vk / unit_v[:, None]
     return w_vk, b_k - mean_v @ w_vk
+
+
+def standard(x_nv: Array) -> tuple[Array, Array]:
+    """The mean and the deviation of each column [v]; infinite for a column that says nothing."""
+    unit_v = x_nv.std(0, dtype=np.float64)
+    unit_v = np.where(unit_v > SMALLEST * np.abs(x_nv).max(0, initial=0), unit_v, np.inf)
+    return x_nv.mean(0, dtype=np.float64), unit_v
 
 
 def log_ratios(x_nv: Any, class_n: Array, outputs: int, smooth: float = 1.0) -> Array:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # reading specifications is not needed where programs are onl
 
 MOST_KEPT = 1 << 17  # n-grams of a vocabulary: 1.5 MiB of hashes and weights
 MOST_WORDS = 30_000  # ids of a sequence model's vocabulary, padding and unknown included
-ENOUGH_TEXTS = 2  # texts an n-gram must stand in: one alone is learned by heart
+ENOUGH_TEXTS = 2  # texts a token must stand in to have an id; n-grams of one text alone only fill up what is left
 MOST_HELD = 1 << 23  # n-grams counted at once, 16 bytes each: beyond, those seen in one text so far are forgotten
 _TEXT = np.uint64((1 << HASH_BITS) - 1)
 
@@ -62,7 +62,7 @@ class Counts:
 
 
 def fit(columns: Columns, schema: dict[str, Any], spec: Spec) -> TextProgram:
-    """Fit the program on the texts of the training split."""
+    """Fit the program on the texts that a model learns from; what they are labelled is not read."""
     del spec  # nothing of it concerns texts yet
     name = next(item["name"] for item in schema["columns"] if item["role"] == "feature")
     ignored = tuple(item["name"] for item in schema["columns"] if item["role"] != "feature")
@@ -75,7 +75,7 @@ def fit(columns: Columns, schema: dict[str, Any], spec: Spec) -> TextProgram:
         kept.add(np.sort(pairs[_firsts(pairs)] & _TEXT))
         words.add(np.sort(found.hash_t))
     hash_v, count_v = _most(*kept.read())
-    if not len(hash_v):
+    if not (count_v >= ENOUGH_TEXTS).any():
         raise BadTable(
             f"No word or part of a word stands in two of the {len(texts):,} texts.",
             code="NO_FEATURES",
@@ -89,18 +89,18 @@ def _most(hashes: Array, counts: Array) -> tuple[Array, Array]:
     """The n-grams of most texts: half of the places for parts of words, half for words, what one leaves to the other.
 
     Parts of words stand in more texts than the words they are in, and would leave no place for pairs of words; so do
-    parts of Chinese phrases.
+    parts of Chinese phrases. What stands in one text alone has the places that are left.
     """
-    enough = counts >= ENOUGH_TEXTS
-    hashes, counts = hashes[enough], counts[enough]
     if len(hashes) <= MOST_KEPT:
         return hashes, counts
     parts = np.isin(hashes & np.uint64(3), (LETTERS, PHRASES))
     order = np.lexsort((hashes, -counts))
-    first, second = order[parts[order]], order[~parts[order]]
+    often = counts[order] >= ENOUGH_TEXTS
+    first, second = order[parts[order] & often], order[~parts[order] & often]
     half = MOST_KEPT // 2
     of_first = min(len(first), max(half, MOST_KEPT - len(second)))
-    chosen = np.sort(np.concatenate([first[:of_first], second[: MOST_KEPT - of_first]]))
+    kept = np.concatenate([first[:of_first], second[: MOST_KEPT - of_first], order[~often]])[:MOST_KEPT]
+    chosen = np.sort(kept)
     return hashes[chosen], counts[chosen]
 
 

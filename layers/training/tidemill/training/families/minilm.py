@@ -1,9 +1,10 @@
 """backbone, for texts: a sentence encoder that others have trained (MiniLM, arXiv 2002.10957), and a linear layer.
 
-The encoder reads pieces of words and is never changed; what it says of a text is a vector of length one, and the layer
-on it is solved.
+The encoder reads pieces of words and is never changed; what it says of a text is a vector of length one. The layer that
+is solved reads this vector, in some configurations together with the n-grams of the text: what words mean and which
+words they are, weighed against each other by one problem instead of by a blend of two answers.
 
-Axes: n rows, b batch rows, s pieces, e of an embedding, d of a vector, k outputs.
+Axes: n rows, b batch rows, s pieces, m n-grams, e of an embedding, d of a vector, k outputs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from tidemill.core.errors import BadBackbone
 from tidemill.core.features.text_bags import width_of
@@ -26,12 +28,14 @@ from tidemill.core.features.texts import TextProgram
 from tidemill.training import solving
 from tidemill.training.families import Drop, Weights, bert, words
 from tidemill.training.families.bert import Encoder, read
+from tidemill.training.frozen import Beside, applied
 
 NAME = "backbone"
-DESCRIPTION = "A sentence encoder trained elsewhere (frozen), and a linear layer."
+DESCRIPTION = "A sentence encoder trained elsewhere (frozen), and a linear layer on what it says and on n-grams."
 MARKS = 2  # columns of the encoding that are no vector: whether there is a piece, and whether it is of the text itself
 BLOCK = 32  # texts read at once
-STRENGTHS = (10.0, 100.0, 1.0, 1000.0)  # of L2 over the number of rows, on standardised vectors
+ALONE = (10.0, 100.0, 1.0, 1000.0)  # strengths of L2 over the number of rows, on standardised vectors
+TOGETHER = ((100.0, 1.0), (300.0, 0.3), (300.0, 1.0))  # of vectors, and of n-grams
 Array = NDArray[Any]
 
 
@@ -49,36 +53,44 @@ class MiniLm:
         """Zeros: the problem is convex, every start leads to the same end."""
         return {
             "kernel": np.zeros((self.encoder.width, self.outputs), np.float32),
+            "table": np.zeros((self.features[0], self.outputs), np.float32),
             "bias": np.zeros(self.outputs, np.float32),
         }
 
     def decayed(self, weights: Weights) -> Any:
-        """The kernel, not the bias."""
-        return {"kernel": True, "bias": False}
+        """The kernel and the table, not the bias."""
+        return {"kernel": True, "table": True, "bias": False}
 
-    def encode(self, weights: Weights, x: Any) -> jax.Array:
-        """Pieces as vectors, and their marks [b, s, e + 2]; a text's first piece is its start, its last is its end."""
+    def encode(self, weights: Weights, x: Any) -> Any:
+        """Pieces as vectors with their marks [b, s, e + 2], and slots and weights of n-grams [b, m].
+
+        A text's first piece is its start, its last is its end. Slots are whole floats, as everything in an encoding is.
+        """
         real_bs = (x.piece_nt > 0).astype(jnp.float32)
         within_bs = words.following(real_bs) * words.preceding(real_bs)
         vector_bse = jnp.asarray(self.encoder.weights["word"])[x.piece_nt]
-        return jnp.concatenate([vector_bse, real_bs[..., None], within_bs[..., None]], -1)
+        piece_bse = jnp.concatenate([vector_bse, real_bs[..., None], within_bs[..., None]], -1)
+        return {"pieces": piece_bse, "slots": x.bag_nm.astype(jnp.float32), "grams": x.weight_nm}
 
-    def origin(self, weights: Weights, encoded: jax.Array) -> jax.Array:
-        """Pieces of nothing between the same start and end."""
-        vector_bse, marks_bs2 = encoded[..., :-MARKS], encoded[..., -MARKS:]
-        return jnp.concatenate([vector_bse * (1.0 - marks_bs2[..., 1:]), marks_bs2], -1)
+    def origin(self, weights: Weights, encoded: Any) -> Any:
+        """Pieces of nothing between the same start and end, and no n-grams."""
+        vector_bse, marks_bs2 = encoded["pieces"][..., :-MARKS], encoded["pieces"][..., -MARKS:]
+        piece_bse = jnp.concatenate([vector_bse * (1.0 - marks_bs2[..., 1:]), marks_bs2], -1)
+        return {"pieces": piece_bse, "slots": encoded["slots"], "grams": jnp.zeros_like(encoded["grams"])}
 
-    def by_place(self, value_bse: jax.Array, x: Any) -> jax.Array:
-        """Values of pieces, behind nothing for n-grams and tokens."""
-        return words.placed(x, piece_bs=value_bse[..., :-MARKS].sum(-1))
+    def by_place(self, value: Any, x: Any) -> jax.Array:
+        """Values of n-grams and of pieces, and nothing for tokens."""
+        return words.placed(x, gram_bm=value["grams"], piece_bs=value["pieces"][..., :-MARKS].sum(-1))
 
-    def enter(self, weights: Weights, encoded: jax.Array) -> jax.Array:
-        """What the encoder says [b, d]: not affine, but the same for every head."""
-        return read(self.encoder.weights, encoded[..., :-MARKS], encoded[..., -MARKS])
+    def enter(self, weights: Weights, encoded: Any) -> Beside:
+        """What the encoder says [b, d] beside the n-grams: not affine, but the same for every head."""
+        piece_bse = encoded["pieces"]
+        vector_bd = read(self.encoder.weights, piece_bse[..., :-MARKS], piece_bse[..., -MARKS])
+        return Beside(vector_bd, encoded["slots"].astype(jnp.int32), encoded["grams"])
 
-    def finish(self, weights: Weights, entered: jax.Array, drop: Drop) -> jax.Array:
+    def finish(self, weights: Weights, entered: Beside, drop: Drop) -> jax.Array:
         """Outputs [b, k]."""
-        out_bk: jax.Array = entered @ weights["kernel"] + weights["bias"]
+        out_bk: jax.Array = applied(weights, entered)
         return out_bk
 
 
@@ -109,11 +121,30 @@ def _vectors(weights: Weights, piece_bs: jax.Array) -> jax.Array:
     return read(weights, weights["word"][piece_bs], (piece_bs > 0).astype(jnp.float32))
 
 
-def solve(vector_nd: Array, target_nk: Array, weight_n: Array, settings: Mapping[str, Any], classes: bool) -> Weights:
-    """The best layer on what `frozen` gave for these rows."""
-    strength = settings["weight_decay"] / len(weight_n)
-    kernel_dk, bias_k = solving.on_standardised(vector_nd, target_nk, weight_n, strength, classes)
-    return {"kernel": kernel_dk.astype(np.float32), "bias": bias_k.astype(np.float32)}
+def solve(given: Beside, target_nk: Array, weight_n: Array, settings: Mapping[str, Any], classes: bool) -> Weights:
+    """The best layer on what `frozen` gave for these rows, and on their n-grams where `grams` is not 0.
+
+    `weight_decay` is the strength of L2 on standardised vectors, `grams` that on n-grams.
+    """
+    slots, told = int(settings["slots"]), (target_nk, weight_n)
+    table_vk = np.zeros((slots, target_nk.shape[1]), np.float32)
+    if not settings["grams"]:
+        kernel_dk, bias_k = solving.on_standardised(
+            given.feature_nd, *told, settings["weight_decay"] / len(weight_n), classes
+        )
+        return {"kernel": kernel_dk.astype(np.float32), "table": table_vk, "bias": bias_k.astype(np.float32)}
+    mean_d, unit_d = solving.standard(given.feature_nd)
+    x_nv = solving.table_of(given.bag_nm, given.weight_nm, slots)
+    used = np.flatnonzero(np.diff(x_nv.tocsc().indptr))
+    # one strength for all of them: columns are scaled by what their own strength would be
+    pull, pull_grams = settings["weight_decay"] ** -0.5, settings["grams"] ** -0.5
+    z_nd = (given.feature_nd - mean_d) / unit_d * pull
+    both = sparse.hstack([sparse.csr_matrix(z_nd), x_nv[:, used] * pull_grams], "csr")
+    w_vk, bias_k = solving.solved(both, *told, 1.0 / len(weight_n), classes)
+    kernel_dk = w_vk[: len(mean_d)] * pull / unit_d[:, None]
+    table_vk[used] = w_vk[len(mean_d) :] * pull_grams
+    bias_k = bias_k - mean_d @ kernel_dk
+    return {"kernel": kernel_dk.astype(np.float32), "table": table_vk, "bias": bias_k.astype(np.float32)}
 
 
 def load(folder: Path) -> Encoder:
@@ -142,6 +173,7 @@ def net(features: Any, outputs: int, seen: Encoder, members: int | None = None, 
 
 
 def trials(task: str, rows: int) -> list[dict[str, float]]:
-    """Strengths of L2."""
+    """Strengths of L2, with n-grams and without."""
     default = {"learning_rate": 0.0, "l1": 0.0, "dropout": 0.0, "width": 0.0}
-    return [{**default, "weight_decay": strength} for strength in STRENGTHS]
+    together = [{**default, "weight_decay": pull, "grams": grams} for pull, grams in TOGETHER]
+    return [*together, *({**default, "weight_decay": pull, "grams": 0.0} for pull in ALONE)]
