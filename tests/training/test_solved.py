@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.training.populations import Problem
 from tests.training.sentences import Sentences, sentences
 from tests.training.test_resume import Lost, StopAt, check_equal, keeper
 
-from tidemill.training import solving
+from tidemill.training import blend, solving
 from tidemill.training.checkpoint import Interrupted
 from tidemill.training.families import ngrams
 from tidemill.training.search import Found
@@ -21,7 +22,7 @@ from tidemill.training.trials import BLENDED, KEPT_ON, STOPPED
 
 @pytest.fixture(scope="module")
 def text() -> Sentences:
-    return sentences("binary", rows=150)
+    return sentences("binary", rows=blend.DOUBTED_ROWS + 10)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,18 @@ def test_all_are_solved_once_and_the_better_ones_in_every_fold(straight: tuple[F
     assert all(trial["curve"] == [] and trial["loss"] is not None for trial in trials)
     worst = max(trial["loss"] for trial in going)
     assert all(trial["loss"] >= worst * 0.9 for trial in trials if trial["state"] == STOPPED)
+
+
+def test_on_few_rows_all_are_solved_in_every_fold_and_the_default_stays_unless_beaten_beyond_chance() -> None:
+    few = sentences("binary", rows=60).case.changed(families=("linear",), folds=3, configurations=4)
+    stayed = 0
+    for seed in range(4):
+        flipped_n = np.random.default_rng(seed).random(len(few.y_n)) < 0.15
+        found = replace(few, y_n=np.where(flipped_n, 1 - few.y_n, few.y_n)).found()
+        default, *others = found.record["trials"]
+        assert all(trial["state"] in (BLENDED, KEPT_ON) for trial in (default, *others))
+        stayed += default["share"] == 1 and default["loss"] > min(trial["loss"] for trial in others)
+    assert stayed, "another is better by chance at least once, and does not answer"
 
 
 def test_what_answers_is_solved_on_all_rows(case: Problem, straight: tuple[Found, int]) -> None:

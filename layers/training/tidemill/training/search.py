@@ -159,6 +159,8 @@ class Search:
         return line
 
     def _kept(self, name: str) -> int:
+        if self._is_solved(name) and len(self.pool.held_n) < blend.DOUBTED_ROWS:
+            return len(self.trials[name])  # the first of several folds cannot tell; solving on few rows costs nothing
         return kept_of(name, len(self.trials[name]), len(self.pool.folds))
 
     def _fresh(self, name: str, alive: list[int], groups: int | None) -> State:
@@ -275,8 +277,7 @@ class Search:
         self.report(Progress("blending", message=f"{len(made)} configurations, {len(y_n):,} rows held out"))
         answers = [self._held_answers(trial.family, place) for trial, place in made]
         alone = [blend.loss_of(self.config.task, y_n, answer_nk, *held) for answer_nk in answers]
-        first = next((name for name in PLAIN if name in self.config.families), "")
-        plain = [place for place, (trial, _) in enumerate(made) if trial.family == first]
+        plain = self._plain([trial for trial, _ in made])
         shares = blend.shares_of(self.config.task, y_n, answers, *held, plain) if self.config.blend else _only(alone)
         parts = []
         for (trial, place), share in zip(made, shares, strict=True):
@@ -290,6 +291,13 @@ class Search:
         together = blend.loss_of(self.config.task, y_n, answer_nk, *held)
         record = self._record([trial for trial, _ in made], alone, together)
         return Found(tuple(parts), self.scale, self.pool.held_n, answer_nk, record)
+
+    def _plain(self, made: list[Trial]) -> list[int]:
+        """The places of what others must beat: of a family that is solved, its default alone."""
+        first = next((name for name in PLAIN if name in self.config.families), "")
+        places = [place for place, trial in enumerate(made) if trial.family == first]
+        default = [place for place in places if self._is_solved(first) and made[place] is self.trials[first][0]]
+        return default or places
 
     def _held_answers(self, name: str, place: int) -> Array:
         """Answers [n, k] of one configuration on the held rows, each by the members that held it out."""

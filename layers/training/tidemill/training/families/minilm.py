@@ -34,7 +34,7 @@ NAME = "backbone"
 DESCRIPTION = "A sentence encoder trained elsewhere (frozen), and a linear layer on what it says and on n-grams."
 MARKS = 2  # columns of the encoding that are no vector: whether there is a piece, and whether it is of the text itself
 BLOCK = 32  # texts read at once
-ALONE = (10.0, 100.0, 1.0, 1000.0)  # strengths of L2 over the number of rows, on standardised vectors
+ALONE = (100.0, 10.0, 1000.0, 1.0)  # strengths of L2 over the number of rows, on standardised vectors
 TOGETHER = ((100.0, 1.0), (300.0, 0.3), (300.0, 1.0))  # of vectors, and of n-grams
 Array = NDArray[Any]
 

@@ -81,7 +81,9 @@ def trials(task: str, rows: int) -> list[dict[str, float]]:
     """
     default = {"learning_rate": 0.0, "weight_decay": 0.1, "l1": 0.0, "dropout": 0.0, "width": 0.0, "ratios": 0.0}
     found = [{**default, "weight_decay": pull} for pull in (0.1, 0.3, 1.0, 0.02)]
-    return found if task == "regression" else [*found, {**default, "ratios": 1.0, "weight_decay": 1.0}]
+    if task != "regression":
+        found.insert(3, {**default, "ratios": 1.0, "weight_decay": 1.0})
+    return found
 
 
 def solve(x: Any, target_nk: Array, weight_n: Array, settings: dict[str, float], classes: bool) -> Weights:
