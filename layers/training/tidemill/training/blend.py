@@ -3,8 +3,8 @@
 Caruana et al., "Ensemble Selection from Libraries of Models" (ICML 2004): starting from nothing, the member whose
 addition (with replacement) makes the average best is added, again and again; the best average on the way is taken.
 Where held-out rows are few, the plain model (or the frozen network that a user gave) keeps its place unless another is
-better by more than one standard error of the rows' differences (Breiman et al., "Classification and Regression Trees",
-1984, section 3.4.3).
+better by more than DOUBT standard errors of the rows' differences (after Breiman et al., "Classification and Regression
+Trees", 1984, section 3.4.3, who take one for one rival; here there are a dozen).
 
 Axes: p configurations, n held-out rows, k outputs.
 """
@@ -25,7 +25,8 @@ Array = NDArray[Any]
 TURNS = 24
 LEAST_GAIN = 1e-3  # of the loss: a larger blend must earn its place
 FEW_ROWS = 100  # below, held-out rows cannot tell blends apart
-DOUBTED_ROWS = 200  # below, what beats the plain model must do so by more than a standard error
+DOUBTED_ROWS = 200  # below, what beats the plain model must do so beyond doubt
+DOUBT = 2.0  # standard errors
 
 
 def loss_of(task: str, y_n: Array, answer_nk: Array, loss: str = "auto", weight_n: Array | None = None) -> float:
@@ -62,7 +63,7 @@ def shares_of(
         blend_nk = sum(share * answer_nk for share, answer_nk in zip(share_p, answers_p, strict=True) if share)
         gain_n = _losses(task, y_n, answers_p[first], loss) - _losses(task, y_n, np.asarray(blend_nk), loss)
         gain_n = gain_n * (1 if weight_n is None else weight_n)
-        if gain_n.sum() <= gain_n.std() * len(gain_n) ** 0.5:
+        if gain_n.sum() <= DOUBT * gain_n.std() * len(gain_n) ** 0.5:
             share_p = np.eye(len(answers_p))[first]
     return [float(share) for share in share_p]
 

@@ -79,8 +79,8 @@ def trials(task: str, rows: int) -> list[dict[str, float]]:
 
     A weight decay of 0.1 is scikit-learn's C = 10.
     """
-    default = {"learning_rate": 0.0, "weight_decay": 0.1, "l1": 0.0, "dropout": 0.0, "width": 0.0, "ratios": 0.0}
-    found = [{**default, "weight_decay": pull} for pull in (0.1, 0.3, 1.0, 0.02)]
+    default = {"learning_rate": 0.0, "weight_decay": 0.3, "l1": 0.0, "dropout": 0.0, "width": 0.0, "ratios": 0.0}
+    found = [{**default, "weight_decay": pull} for pull in (0.3, 0.1, 1.0, 0.02)]
     if task != "regression":
         found.insert(3, {**default, "ratios": 1.0, "weight_decay": 1.0})
     return found
