@@ -116,6 +116,14 @@ def test_n_grams_that_are_pulled_to_nothing_leave_the_vectors_alone(net: minilm.
     assert np.allclose(frozen.applied(alone, x_n), frozen.applied(beside, x_n), atol=0.02)
 
 
+def test_vectors_that_nothing_pulls_are_solved_beside_n_grams(net: minilm.MiniLm, text: Sentences) -> None:
+    target_nk = np.eye(3)[text.case.y_n]
+    settings = {"weight_decay": 0.0, "grams": 1.0, "slots": text.program.width}
+    x_n = given(net, text.case.x_nf)
+    weights = minilm.solve(x_n, target_nk, np.ones(len(target_nk)), settings, True)
+    assert np.isfinite(frozen.applied(weights, x_n)).all()
+
+
 def test_vectors_that_are_pulled_to_nothing_leave_the_n_grams_alone(net: minilm.MiniLm, text: Sentences) -> None:
     target_nk = np.eye(3)[text.case.y_n]
     settings = {"weight_decay": 1e9, "grams": 1.0, "slots": text.program.width}

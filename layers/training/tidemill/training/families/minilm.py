@@ -35,6 +35,7 @@ DESCRIPTION = "A sentence encoder trained elsewhere (frozen), and a linear layer
 MARKS = 2  # columns of the encoding that are no vector: whether there is a piece, and whether it is of the text itself
 BLOCK = 32  # texts read at once
 ALONE = (100.0, 10.0, 1000.0, 1.0)  # strengths of L2 over the number of rows, on standardised vectors
+LEAST = 1e-3  # strength that is told from none where there are n-grams, too
 TOGETHER = ((100.0, 1.0), (300.0, 0.3), (300.0, 1.0))  # of vectors, and of n-grams
 Array = NDArray[Any]
 
@@ -137,7 +138,7 @@ def solve(given: Beside, target_nk: Array, weight_n: Array, settings: Mapping[st
     x_nv = solving.table_of(given.bag_nm, given.weight_nm, slots)
     used = np.flatnonzero(np.diff(x_nv.tocsc().indptr))
     # one strength for all of them: columns are scaled by what their own strength would be
-    pull, pull_grams = settings["weight_decay"] ** -0.5, settings["grams"] ** -0.5
+    pull, pull_grams = max(settings["weight_decay"], LEAST) ** -0.5, settings["grams"] ** -0.5
     z_nd = (given.feature_nd - mean_d) / unit_d * pull
     both = sparse.hstack([sparse.csr_matrix(z_nd), x_nv[:, used] * pull_grams], "csr")
     w_vk, bias_k = solving.solved(both, *told, 1.0 / len(weight_n), classes)
