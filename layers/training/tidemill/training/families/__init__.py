@@ -62,9 +62,10 @@ class Family(Protocol):
 
     A convex family has `solve(x, target_nk, weight_n, settings, classes) -> weights` besides, and is not trained by
     steps. A family of frozen nets has, too, `frozen(net, x) -> features [n, d]`: then `solve` gets features for x (of
-    texts beside their n-grams), its weights are a `kernel` and a `bias` on them (and a `table` of n-grams), and `encode`, `origin` and `enter` read no weights. Its `load(folder)`
-    reads what people bring, with a `digest`, or raises BadBackbone; that is `seen` of its `net`. Where the net reads
-    more than others do, `reading(program, folder)` adds it to the feature program.
+    texts beside their n-grams), its weights are a `kernel` and a `bias` on them (and a `table` of n-grams), and
+    `encode`, `origin` and `enter` read no weights. Its `load(folder)` reads what people bring, with a `digest`, or
+    raises BadBackbone; that is `seen` of its `net`. Where the net reads more than others do, `reading(program, folder)`
+    adds it to the feature program.
     """
 
     NAME: str
