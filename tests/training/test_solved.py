@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse, special
 from sklearn.linear_model import LogisticRegression, Ridge
 from tests.training.populations import Problem
 from tests.training.sentences import Sentences, sentences
@@ -56,6 +57,34 @@ def test_classes_are_solved_as_scikit_learn_solves_them(strength: float) -> None
     w_vk, b_k = solving.solved(x_nv, np.eye(3)[y_n], np.ones(len(y_n)), strength / len(y_n), True)
     mine = np.exp(x_nv @ w_vk + b_k)
     assert np.allclose(mine / mine.sum(1, keepdims=True), peer.predict_proba(x_nv), atol=2e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_where_it_ends_nothing_pulls_any_weight_of_any_class(classes: int) -> None:
+    """The slope of what is said to be minimised, with one column of weights a class, vanishes."""
+    x_nv, y_n = table()
+    target_nk, weight_n = np.eye(classes)[np.minimum(y_n, classes - 1)], np.linspace(1, 2, len(y_n))
+    w_vk, b_k = solving.solved(x_nv, target_nk, weight_n, 0.01, True)
+    share_nk = special.softmax(x_nv @ w_vk + b_k, axis=1)
+    apart_nk = (share_nk - target_nk) * (weight_n / weight_n.sum())[:, None]
+    assert w_vk.shape == (4, classes)
+    assert np.abs(x_nv.T @ apart_nk + 0.01 * w_vk).max() <= 100 * solving.ENOUGH  # or it stops as steps hardly tell
+    assert np.abs(apart_nk.sum(0)).max() <= 100 * solving.ENOUGH  # or it stops as steps hardly tell
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sparse_rows_are_solved_to_the_same_bits_on_any_number_of_cores(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x_nv, y_n = table()
+    target_nk, weight_n = np.eye(classes)[np.minimum(y_n, classes - 1)], np.ones(len(y_n))
+    found = []
+    for cores in ("1", "3", "100"):
+        monkeypatch.setenv("OMP_NUM_THREADS", cores)
+        found.append(solving.solved(sparse.csr_matrix(x_nv), target_nk, weight_n, 0.01, True))
+    dense_vk, _ = solving.solved(x_nv, target_nk, weight_n, 0.01, True)
+    assert all(np.array_equal(found[0][0], w_vk) and np.array_equal(found[0][1], b_k) for w_vk, b_k in found)
+    assert np.allclose(found[0][0], dense_vk, atol=1e-6)
 
 
 def test_numbers_are_solved_as_a_ridge() -> None:

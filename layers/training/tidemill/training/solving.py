@@ -8,16 +8,22 @@ Axes: n rows, v columns, k outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse, special
 
+from tidemill.training.devices import cores
+
 Array = NDArray[Any]
 ROUNDS = 200
 SMALLEST = 1e-6  # deviation, of a column's largest value: below it is rounding
-ENOUGH = 1e-5  # of the gradient's largest entry
+ENOUGH = 1e-6  # of the slope's largest entry
 
 
 def table_of(bag_nm: Array, weight_nm: Array, columns: int) -> Any:
@@ -27,37 +33,67 @@ def table_of(bag_nm: Array, weight_nm: Array, columns: int) -> Any:
     return sparse.csr_matrix((weight_nm[real_nm].astype(np.float64), bag_nm[real_nm], ends), (len(bag_nm), columns))
 
 
-def solved(
-    x_nv: Any,
-    target_nk: Array,
-    weight_n: Array,
-    strength: float,
-    classes: bool,
-    begin: tuple[Array, Array] | None = None,
-) -> tuple[Array, Array]:
-    """Weights [v, k] and biases [k] at the minimum; `begin` is where to start, such as a neighbouring strength's end.
+def solved(x_nv: Any, target_nk: Array, weight_n: Array, strength: float, classes: bool) -> tuple[Array, Array]:
+    """Weights [v, k] and biases [k] at the minimum.
 
-    `target` holds the share of each class, or standardised values [n, 1].
+    `target` holds the share of each class, or standardised values [n, 1]. Two classes are solved as one output: their
+    weights are each other's negatives at the minimum, so that half of their difference is all there is to find.
     """
-    columns, outputs = x_nv.shape[1], target_nk.shape[1]
     share_n = (weight_n / weight_n.sum())[:, None]
-    x_vn = x_nv.T.tocsr() if sparse.issparse(x_nv) else x_nv.T
+    if not classes:
+        return _minimum(x_nv, partial(_squared, target_nk, share_n), target_nk.shape[1], strength)
+    if target_nk.shape[1] != 2:
+        return _minimum(x_nv, partial(_softmax, target_nk, share_n), target_nk.shape[1], strength)
+    w_v1, b_1 = _minimum(x_nv, partial(_logistic, target_nk[:, 1:], share_n), 1, strength / 2)
+    return np.hstack([-w_v1, w_v1]) / 2, np.concatenate([-b_1, b_1]) / 2
 
-    def told(flat: Array) -> tuple[float, Array]:
-        w_vk, b_k = flat[:-outputs].reshape(columns, outputs), flat[-outputs:]
-        out_nk = x_nv @ w_vk + b_k
-        if classes:
-            log_nk = out_nk - special.logsumexp(out_nk, axis=1, keepdims=True)
-            loss, slope_nk = -(share_n * target_nk * log_nk).sum(), share_n * (np.exp(log_nk) - target_nk)
-        else:
-            loss, slope_nk = (share_n * np.square(out_nk - target_nk)).sum() / 2, share_n * (out_nk - target_nk)
-        slope_vk = x_vn @ slope_nk + strength * w_vk
-        return float(loss + strength / 2 * np.square(w_vk).sum()), np.concatenate([slope_vk.ravel(), slope_nk.sum(0)])
 
-    start = np.zeros((columns + 1) * outputs) if begin is None else np.concatenate([begin[0].ravel(), begin[1]])
-    options = {"maxiter": ROUNDS, "gtol": ENOUGH / 10}
-    end = optimize.minimize(told, start, jac=True, method="L-BFGS-B", options=options).x
+def _minimum(
+    x_nv: Any, loss_of: Callable[[Array], tuple[float, Array]], outputs: int, strength: float
+) -> tuple[Array, Array]:
+    """Weights [v, k] and biases [k] where loss and pull are least; `loss_of` outputs [n, k] tells its slope, too."""
+    columns = x_nv.shape[1]
+    with ThreadPoolExecutor(cores()) as threads:
+        forward, back = _products(x_nv, threads)
+
+        def told(flat: Array) -> tuple[float, Array]:
+            w_vk, b_k = flat[:-outputs].reshape(columns, outputs), flat[-outputs:]
+            loss, slope_nk = loss_of(forward(w_vk) + b_k)
+            slope_vk = back(slope_nk) + strength * w_vk
+            return float(loss + strength / 2 * np.vdot(w_vk, w_vk)), np.append(slope_vk, slope_nk.sum(0))
+
+        start, options = np.zeros((columns + 1) * outputs), {"maxiter": ROUNDS, "gtol": ENOUGH}
+        end = optimize.minimize(told, start, jac=True, method="L-BFGS-B", options=options).x
     return end[:-outputs].reshape(columns, outputs), end[-outputs:]
+
+
+def _products(x_nv: Any, threads: ThreadPoolExecutor) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """x @ w [n, k] and x.T @ s [v, k]; of a sparse x in parts, one for each core, with the same bits for any number."""
+    if not sparse.issparse(x_nv):
+        return (lambda w_vk: x_nv @ w_vk), (lambda slope_nk: x_nv.T @ slope_nk)
+
+    def product(table: Any) -> Callable[[Array], Array]:
+        ends = np.linspace(0, table.shape[0], cores() + 1).astype(int)
+        parts = [table[begin:end] for begin, end in pairwise(ends)]
+        return lambda by: np.concatenate(list(threads.map(lambda part: part @ by, parts)))
+
+    return product(x_nv), product(x_nv.T.tocsr())
+
+
+def _squared(target_nk: Array, share_n: Array, out_nk: Array) -> tuple[float, Array]:
+    apart_nk = out_nk - target_nk
+    return float((share_n * np.square(apart_nk)).sum() / 2), share_n * apart_nk
+
+
+def _softmax(target_nk: Array, share_n: Array, out_nk: Array) -> tuple[float, Array]:
+    log_nk = special.log_softmax(out_nk, axis=1)
+    return -float((share_n * target_nk * log_nk).sum()), share_n * (np.exp(log_nk) - target_nk)
+
+
+def _logistic(target_n1: Array, share_n: Array, out_n1: Array) -> tuple[float, Array]:
+    """Of one output, the logarithm of how much likelier the second class is."""
+    loss = (share_n * (np.logaddexp(0, out_n1) - target_n1 * out_n1)).sum()
+    return float(loss), share_n * (special.expit(out_n1) - target_n1)
 
 
 def on_standardised(
