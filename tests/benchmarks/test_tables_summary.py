@@ -97,6 +97,7 @@ def test_an_ensemble_is_beside_the_single_models_and_moves_none_of_them() -> Non
     assert (ensemble.sets, ensemble.ratio, ensemble.rank, ensemble.wins) == (1, 0.5, 1.0, 1)
     assert (ours.model, ours.sets, ours.ratio) == ("tidemill", 1, 1.0)
     assert beside(errors, "nobody", ["b"]) is None
+    assert beside(errors, "autogluon", []) is None  # which ran alone: there is nothing to stand beside
 
 
 def test_equal_errors_share_their_ranks() -> None:
@@ -182,6 +183,9 @@ def test_every_table_is_told_and_kept_only_on_request(
         assert words in told
     tell(rows, keep=True)
     assert results.RESULTS.read_text().count("\n## ") == 7
+    capsys.readouterr()
+    tell([line for line in rows if line["model"] == "autogluon"])
+    assert "0.15" in capsys.readouterr().out  # its mean, though nothing is there to stand beside
 
 
 def test_coverage_and_calibration_are_means_over_the_seeds_of_the_own_cells() -> None:

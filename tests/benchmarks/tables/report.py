@@ -70,7 +70,7 @@ def _errors(errors: Errors, rows: list[Row], measure: str, words: str, keep: boo
     lines = []
     for name in sorted(errors, key=_place):
         competing = {model: seeds for model, seeds in errors[name].items() if model not in ENSEMBLES}
-        seeds = common_seeds(competing)
+        seeds = common_seeds(competing or errors[name])
         shown = {model: _mean(errors[name].get(model, {}), seeds) for model in models}
         best = min((value for model, value in shown.items() if model in competing), default=math.nan)
         cells = [f"**{value:.4g}**" if value == best else "-" if math.isnan(value) else f"{value:.4g}"

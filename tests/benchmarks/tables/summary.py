@@ -109,9 +109,9 @@ def _standing(model: str, means: Means, rivals: list[str]) -> Standing:
 
 
 def beside(errors: Errors, ensemble: str, rivals: list[str]) -> tuple[Standing, Standing | None] | None:
-    """An ensemble against the single models, and Tidemill on the same sets and seeds; None where it never ran."""
+    """An ensemble against the single models, and Tidemill on the same sets and seeds; None where either never ran."""
     means = means_of(errors, [*rivals, ensemble])
-    if not means:
+    if not means or not rivals:
         return None
     return _standing(ensemble, means, rivals), _standing(OURS, means, rivals) if OURS in rivals else None
 
